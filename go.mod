@@ -1,0 +1,3 @@
+module kshm
+
+go 1.26
