@@ -54,5 +54,7 @@ func generate() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cgo -godefs: %w", err)
 	}
+	// The second line repeats the command with its temporary folder.
+	defs = bytes.Replace(defs, []byte("-objdir "+objects+" "), nil, 1)
 	return format.Source(append([]byte("// SPDX-License-Identifier: MIT\n\n"), defs...))
 }
