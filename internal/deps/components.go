@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+
+package deps
+
+import "regexp"
+
+// A Component is a tool made of Debian packages.
+type Component struct {
+	Name    string         // its folder under Root, and its name in packages.lock
+	Suite   string         // "bookworm", "bookworm-backports", "trixie", "sid"
+	Roots   []string       // packages to resolve; their dependencies come with them
+	Keep    *regexp.Regexp // if set, only packages with a matching name are fetched
+	prepare func(dir string) error
+}
+
+// The components. Another one is a line here and an entry in packages.lock,
+// which `go run ./internal/cmd/deps lock NAME` writes.
+var (
+	QEMU = Component{Name: "qemu", Suite: "bookworm", Roots: []string{"qemu-system-x86"}}
+
+	// A kernel comes with its headers, so that the two always match.
+	Kernel61 = Component{Name: "kernel-6.1", Suite: "bookworm", Keep: kernelPackages,
+		Roots: []string{"linux-image-cloud-amd64", "linux-headers-cloud-amd64"}, prepare: relocateHeaders}
+	Kernel612 = Component{Name: "kernel-6.12", Suite: "bookworm-backports", Keep: kernelPackages,
+		Roots: []string{"linux-image-cloud-amd64", "linux-headers-cloud-amd64"}, prepare: relocateHeaders}
+
+	// Toolchain compiles kernel modules where the machine has no gcc or make.
+	// It runs on the machine's own C library.
+	Toolchain = Component{Name: "toolchain", Suite: "bookworm",
+		Roots: []string{"gcc-12", "make", "libelf1"}, Keep: regexp.MustCompile(`^(?:[^l]|lib[^c]|libc[^6])`)}
+
+	Sparse = Component{Name: "sparse", Suite: "bookworm", Roots: []string{"sparse"}, Keep: regexp.MustCompile(`^sparse$`)}
+)
+
+var kernelPackages = regexp.MustCompile(`^linux-(image-\d|headers-\d|kbuild-\d)`)
+
+// Components lists every component.
+func Components() []Component {
+	return []Component{QEMU, Kernel61, Kernel612, Toolchain, Sparse}
+}
+
+// Lookup returns the component of that name.
+func Lookup(name string) (Component, bool) {
+	for _, c := range Components() {
+		if c.Name == name {
+			return c, true
+		}
+	}
+	return Component{}, false
+}

@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: MIT
+//go:build !unix
+
+package deps
+
+import "context"
+
+func lockFile(context.Context, string) (func(), error) {
+	return nil, &UnavailableError{What: "Debian packages", Why: "this is not a Debian system"}
+}
