@@ -2,6 +2,53 @@
 
 package main
 
-import "context"
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 
-func buildModule(ctx context.Context, args []string) error { return errUsage }
+	"kshm/internal/deps"
+)
+
+func buildModule(ctx context.Context, args []string) error {
+	fs := flag.NewFlagSet("build-module", flag.ContinueOnError)
+	fs.Usage = func() {
+		fmt.Fprintln(fs.Output(), "usage: deps build-module [flags] FOLDER... [-- MAKE ARGUMENT...]")
+		fs.PrintDefaults()
+	}
+	kernel := fs.String("kernel", "6.1", "`version` of the kernel to build for")
+	var b deps.Build
+	fs.StringVar(&b.Out, "o", "", "`folder` for the modules (default build/KERNEL)")
+	fs.BoolVar(&b.Strict, "strict", false, "build with W=1, every warning being an error")
+	fs.BoolVar(&b.Sparse, "sparse", false, "check with sparse too")
+	if err := fs.Parse(args); err != nil {
+		return errUsage
+	}
+	for i, a := range fs.Args() {
+		if a == "--" {
+			b.Make = fs.Args()[i+1:]
+			break
+		}
+		b.Dirs = append(b.Dirs, a)
+	}
+	if len(b.Dirs) == 0 {
+		fs.Usage()
+		return errUsage
+	}
+	var ok bool
+	if b.Kernel, ok = deps.Lookup("kernel-" + *kernel); !ok {
+		return fmt.Errorf("deps: no kernel is called %q", *kernel)
+	}
+	if b.Out == "" {
+		b.Out = filepath.Join(deps.Repo(), "build", *kernel)
+	}
+	made, err := deps.BuildModules(ctx, os.Stderr, b)
+	if err != nil {
+		return err
+	}
+	fmt.Println(strings.Join(made, "\n"))
+	return nil
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT
+
+package deps
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+)
+
+// A Build says how to compile kernel modules.
+type Build struct {
+	Kernel Component // whose headers to build against
+	Dirs   []string  // folders with a Kbuild or Makefile, in order of dependency
+	Out    string    // where the .ko files go
+	Strict bool      // every warning is an error
+	Sparse bool      // check with sparse as well
+	Make   []string  // further arguments of make, such as "KCFLAGS=-DTEST"
+}
+
+// BuildModules compiles the modules of every folder and returns the paths of
+// the .ko files. A later folder may use the symbols that an earlier one exports.
+//
+// The sources stay clean: they are mirrored under Out/src at their place in the
+// repository, with the headers of driver/include, and built there. Only what
+// changed is built again.
+func BuildModules(ctx context.Context, w io.Writer, b Build) ([]string, error) {
+	headers, err := headersOf(ctx, w, b.Kernel)
+	if err != nil {
+		return nil, err
+	}
+	env, err := toolchain(ctx, w, headers)
+	if err != nil {
+		return nil, err
+	}
+	args := []string{"-C", headers, "--no-print-directory", fmt.Sprintf("-j%d", runtime.NumCPU()), "CONFIG_DEBUG_INFO_BTF_MODULES="}
+	if b.Strict {
+		args = append(args, "W=1", "KCFLAGS=-Werror")
+	}
+	if b.Sparse {
+		dir, err := Ensure(ctx, w, Sparse)
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, "C=2", "CHECK="+filepath.Join(dir, "usr/bin/sparse"), "CF=-Wsparse-error")
+	}
+	out, err := filepath.Abs(b.Out)
+	if err != nil {
+		return nil, err
+	}
+	return buildAll(ctx, w, env, append(args, b.Make...), b.Dirs, out)
+}
+
+func buildAll(ctx context.Context, w io.Writer, env, args, dirs []string, out string) ([]string, error) {
+	var made, symbols []string
+	for _, dir := range dirs {
+		src, err := mirrorTree(dir, filepath.Join(out, "src"))
+		if err != nil {
+			return nil, fmt.Errorf("deps: copy %s: %w", dir, err)
+		}
+		cmd := exec.CommandContext(ctx, "make", append(slices.Clone(args), "M="+src, "KBUILD_EXTRA_SYMBOLS="+strings.Join(symbols, " "), "modules")...)
+		cmd.Path = lookPath("make", env)
+		cmd.Env, cmd.Stdout, cmd.Stderr = env, w, w
+		if err := cmd.Run(); err != nil {
+			return nil, fmt.Errorf("deps: build the modules of %s: %w", dir, err)
+		}
+		symbols = append(symbols, filepath.Join(src, "Module.symvers"))
+		kos, err := filepath.Glob(filepath.Join(src, "*.ko"))
+		if err != nil || len(kos) == 0 {
+			return nil, fmt.Errorf("deps: %s made no module", dir)
+		}
+		for _, ko := range kos {
+			to := filepath.Join(out, filepath.Base(ko))
+			if err := copyChanged(ko, to); err != nil {
+				return nil, fmt.Errorf("deps: %w", err)
+			}
+			made = append(made, to)
+		}
+	}
+	return made, nil
+}
+
+// headersOf returns the folder that make -C wants.
+func headersOf(ctx context.Context, w io.Writer, kernel Component) (string, error) {
+	dir, err := Ensure(ctx, w, kernel)
+	if err != nil {
+		return "", err
+	}
+	configs, err := filepath.Glob(filepath.Join(dir, "usr/src/linux-headers-*/.config"))
+	if err != nil || len(configs) != 1 {
+		return "", fmt.Errorf("deps: want one set of headers in %s, found %d", dir, len(configs))
+	}
+	return filepath.Dir(configs[0]), nil
+}
+
+// toolchain returns the environment to compile modules in: the machine's own if
+// it has all it takes, otherwise one that finds a fetched compiler first.
+func toolchain(ctx context.Context, w io.Writer, headers string) ([]string, error) {
+	env := append(os.Environ(), "LC_ALL=C")
+	if haveTools(ctx, headers) {
+		return env, nil
+	}
+	dir, err := Ensure(ctx, w, Toolchain)
+	if err != nil {
+		return nil, err
+	}
+	lib := filepath.Join(dir, "usr/lib/x86_64-linux-gnu")
+	return append(env,
+		"PATH="+filepath.Join(dir, "usr/bin")+":"+os.Getenv("PATH"),
+		"LD_LIBRARY_PATH="+lib+":"+filepath.Join(dir, "lib/x86_64-linux-gnu"),
+	), nil
+}
+
+// haveTools tries the machine's tools, and those of the headers, which want a
+// library that not every machine has.
+func haveTools(ctx context.Context, headers string) bool {
+	for _, argv := range [][]string{
+		{"make", "--version"}, {"gcc-12", "--version"}, {"ld", "--version"}, {"objcopy", "--version"},
+		{filepath.Join(headers, "tools/objtool/objtool"), "--help"},
+	} {
+		err := exec.CommandContext(ctx, argv[0], argv[1:]...).Run()
+		if exit, ok := err.(*exec.ExitError); err != nil && (!ok || exit.ExitCode() == 127) {
+			return false
+		}
+	}
+	return true
+}
+
+// lookPath finds a command on the PATH of env, where the last one counts.
+func lookPath(name string, env []string) string {
+	path := ""
+	for _, e := range env {
+		if v, ok := strings.CutPrefix(e, "PATH="); ok {
+			path = v
+		}
+	}
+	for _, dir := range filepath.SplitList(path) {
+		if info, err := os.Stat(filepath.Join(dir, name)); err == nil && info.Mode()&0o111 != 0 {
+			return filepath.Join(dir, name)
+		}
+	}
+	return name
+}

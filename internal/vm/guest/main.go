@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MIT
+//go:build linux
+
+// Command guest is the init of a kernel booted by package vm: it loads modules,
+// runs one program, checks what the program left behind and reports to the
+// host. It uses the standard library alone, because package vm compiles it from
+// its embedded source on the user's machine.
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"kshm/internal/vm/wire"
+)
+
+func main() {
+	if os.Getpid() != 1 {
+		fmt.Fprintln(os.Stderr, "guest: this is the init of a virtual machine, not a program to run")
+		os.Exit(2)
+	}
+	w, err := setUp()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "guest:", err)
+		powerOff()
+	}
+	report := run(w)
+	w.SendJSON(wire.End, report)
+	powerOff()
+}
+
+// setUp prepares the system and opens the way to the host.
+func setUp() (*wire.Writer, error) {
+	if err := mountAll(); err != nil {
+		return nil, err
+	}
+	name := "/dev/ttyS1"
+	if v, ok := kernelParameter("kshm.port"); ok {
+		name = v
+	}
+	port, err := os.OpenFile(name, os.O_RDWR|syscall.O_NOCTTY, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := makeRaw(port); err != nil {
+		return nil, err
+	}
+	// Boot is quiet, for speed. From here on the host wants every message.
+	if err := os.WriteFile("/proc/sys/kernel/printk", []byte("8"), 0); err != nil {
+		return nil, err
+	}
+	syscall.Sethostname([]byte("guest"))
+	return wire.NewWriter(port), loopbackUp()
+}
+
+// run does the job and everything that is checked around it.
+func run(w *wire.Writer) (r wire.Report) {
+	job, err := readJob()
+	if err != nil {
+		r.Failure = err.Error()
+		return r
+	}
+	pins, taint := pinned(), tainted()
+	loaded, err := insmod(job.Modules)
+	if err != nil {
+		r.Failure, r.Insmod = err.Error(), true
+	} else {
+		r.Ready = uptime()
+		r.Exit, err = execute(w, job)
+		if err != nil {
+			r.Failure = err.Error()
+		}
+		r.Killed = killAll()
+	}
+	r.Pins = settle(func() int64 { return pinned() - pins })
+	r.Stuck = rmmod(loaded)
+	r.Taint = tainted() &^ taint
+	if err := collect(w, job.Collect); err != nil && r.Failure == "" {
+		r.Failure = err.Error()
+	}
+	return r
+}
+
+func readJob() (*wire.Job, error) {
+	b, err := os.ReadFile(wire.JobPath)
+	if err != nil {
+		return nil, err
+	}
+	job := new(wire.Job)
+	return job, json.Unmarshal(b, job)
+}
+
+// settle waits for a count to reach zero: a killed process may still be on its
+// way out of the kernel.
+func settle(count func() int64) (n int64) {
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if n = count(); n == 0 || time.Now().After(end) {
+			return n
+		}
+	}
+}
+
+func kernelParameter(name string) (string, bool) {
+	b, _ := os.ReadFile("/proc/cmdline")
+	for _, f := range strings.Fields(string(b)) {
+		if v, ok := strings.CutPrefix(f, name+"="); ok {
+			return v, true
+		}
+	}
+	return "", false
+}
+
+func powerOff() {
+	syscall.Sync()
+	syscall.Reboot(syscall.LINUX_REBOOT_CMD_RESTART)
+	select {}
+}

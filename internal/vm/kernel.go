@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+
+package vm
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"kshm/internal/deps"
+)
+
+// A Kernel is something that can be booted.
+type Kernel struct {
+	Name    string // as users say it: "6.1"
+	Image   string // file on the host
+	Release string // what uname -r says, e.g. "6.1.0-56-cloud-amd64"; "" if unknown
+	Modules string // folder with the kernel's own modules; "" if it has none
+	Arch    string // as GOARCH has it
+	UML     bool   // Image is a user-mode Linux executable
+}
+
+// Names of the kernels that package deps can fetch, the default first.
+func KernelNames() []string { return []string{"6.1", "6.12"} }
+
+// Fetch returns the stock Debian kernel of that name, fetching it if necessary.
+func Fetch(ctx context.Context, w io.Writer, name string) (Kernel, error) {
+	c, ok := deps.Lookup("kernel-" + name)
+	if !ok {
+		return Kernel{}, fmt.Errorf("vm: no kernel is called %q; there are %s", name, strings.Join(KernelNames(), ", "))
+	}
+	dir, err := deps.Ensure(ctx, w, c)
+	if err != nil {
+		return Kernel{}, err
+	}
+	return kernelIn(dir, name)
+}
+
+// kernelIn finds the kernel in an unpacked image package.
+func kernelIn(dir, name string) (Kernel, error) {
+	images, err := filepath.Glob(filepath.Join(dir, "boot", "vmlinuz-*"))
+	if err != nil || len(images) != 1 {
+		return Kernel{}, fmt.Errorf("vm: want one kernel image in %s, found %d", dir, len(images))
+	}
+	release := strings.TrimPrefix(filepath.Base(images[0]), "vmlinuz-")
+	return Kernel{
+		Name: name, Image: images[0], Release: release, Arch: "amd64",
+		Modules: filepath.Join(dir, "lib", "modules", release),
+	}, nil
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+
+package vm
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"kshm/internal/deps"
+)
+
+// An Accel says what runs the guest's instructions.
+type Accel string
+
+// The ways to run a guest.
+const (
+	TCG Accel = "tcg" // QEMU translates them: works everywhere
+	KVM Accel = "kvm" // the processor itself, where the host lets it
+)
+
+func newQEMU(ctx context.Context, o Options) (*machine, error) {
+	dir, err := deps.Ensure(ctx, o.Progress, deps.QEMU)
+	if err != nil {
+		return nil, err
+	}
+	m := &machine{accel: o.Accel}
+	m.command = func(ctx context.Context, o Options, initrd string) *exec.Cmd {
+		return qemuCommand(ctx, dir, m.accel, o, initrd)
+	}
+	if m.accel == "" {
+		m.accel = bestAccel(ctx, dir, o)
+	}
+	return m, nil
+}
+
+// qemuCommand runs the unpacked QEMU with its own C library and data.
+func qemuCommand(ctx context.Context, dir string, accel Accel, o Options, initrd string) *exec.Cmd {
+	const triplet = "x86_64-linux-gnu"
+	libs := []string{"lib/" + triplet, "usr/lib/" + triplet, "usr/lib/" + triplet + "/pulseaudio"}
+	for i, l := range libs {
+		libs[i] = filepath.Join(dir, l)
+	}
+	args := []string{
+		"--library-path", strings.Join(libs, ":"), filepath.Join(dir, "usr/bin/qemu-system-x86_64"),
+		"-L", filepath.Join(dir, "usr/share/qemu"), "-L", filepath.Join(dir, "usr/share/seabios"), "-L", filepath.Join(dir, "usr/lib/ipxe/qemu"),
+		"-nodefaults", "-no-user-config", "-display", "none", "-net", "none", "-no-reboot",
+		"-smp", strconv.Itoa(o.CPUs), "-m", strconv.Itoa(o.Memory),
+		"-chardev", "stdio,id=log,signal=off", "-serial", "chardev:log",
+		"-chardev", "file,id=wire,path=/dev/fd/3", "-serial", "chardev:wire",
+		"-kernel", o.Kernel.Image, "-initrd", initrd,
+		"-append", strings.Join(kernelParameters(o), " "),
+	}
+	cmd := exec.CommandContext(ctx, filepath.Join(dir, "lib", triplet, "ld-linux-x86-64.so.2"), append(args, accelArgs(accel)...)...)
+	cmd.Env = append(os.Environ(), "QEMU_MODULE_DIR="+filepath.Join(dir, "usr/lib", triplet, "qemu"))
+	return cmd
+}
+
+// accelArgs returns QEMU's processor. What is left out of it: QEMU 7.2
+// translates cmpxchg16b wrongly, which kills kernels, and claims fast string
+// instructions, which its translator makes very slow.
+func accelArgs(a Accel) []string {
+	if a == KVM {
+		return []string{"-accel", "kvm", "-cpu", "host"}
+	}
+	return []string{"-accel", "tcg,thread=multi", "-cpu", "max,-cx16,-erms,-fsrm"}
+}
+
+func kernelParameters(o Options) []string {
+	p := []string{"console=ttyS0", "quiet", "panic=-1", "oops=panic", "tsc=reliable"}
+	if o.HugePages > 0 {
+		p = append(p, fmt.Sprintf("hugepages=%d", o.HugePages))
+	}
+	return append(p, o.Cmdline...)
+}
