@@ -19,4 +19,7 @@ var (
 	_ = [1]struct{}{}[unsafe.Sizeof(Wait{})-SizeofWait]
 	_ = [1]struct{}{}[unsafe.Sizeof(Stats{})-SizeofStats]
 	_ = [1]struct{}{}[unsafe.Sizeof(Control{})-SizeofControl]
+	_ = [1]struct{}{}[unsafe.Sizeof(RingWords{})-SizeofRingWords]
+	_ = [1]struct{}{}[unsafe.Sizeof(RingCounters{})-SizeofRingCounters]
+	_ = [1]struct{}{}[unsafe.Sizeof(RingControl{})-SizeofRingControl]
 )

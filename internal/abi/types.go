@@ -8,6 +8,7 @@ package abi
 
 /*
 #include "../../driver/include/kshm.h"
+#include "../../driver/include/kshm_ring.h"
 */
 import "C"
 
@@ -93,4 +94,47 @@ const (
 	SizeofWait      = C.sizeof_struct_kshm_wait
 	SizeofStats     = C.sizeof_struct_kshm_stats
 	SizeofControl   = C.sizeof_struct_kshm_control
+)
+
+// Geometry and words of a ring.
+const (
+	RingMagic       = C.KSHM_RING_MAGIC
+	RingVersion     = C.KSHM_RING_VERSION
+	RingPage        = C.KSHM_RING_PAGE
+	RingControlSize = C.KSHM_RING_CONTROL
+	RingMinCapacity = C.KSHM_RING_MIN_CAPACITY
+	RingMaxCapacity = C.KSHM_RING_MAX_CAPACITY
+	RingMaxCount    = C.KSHM_RING_MAX_COUNT
+	RecordAlign     = C.KSHM_RECORD_ALIGN
+	RecordHeader    = C.KSHM_RECORD_HEADER
+	RecordData      = C.KSHM_RECORD_DATA
+	RecordSkip      = C.KSHM_RECORD_SKIP
+)
+
+// Why a ring was declared corrupt.
+const (
+	CorruptNone        = C.KSHM_CORRUPT_NONE
+	CorruptUnaligned   = C.KSHM_CORRUPT_UNALIGNED
+	CorruptBackward    = C.KSHM_CORRUPT_BACKWARD
+	CorruptBeyond      = C.KSHM_CORRUPT_BEYOND
+	CorruptKind        = C.KSHM_CORRUPT_KIND
+	CorruptLength      = C.KSHM_CORRUPT_LENGTH
+	CorruptUnpublished = C.KSHM_CORRUPT_UNPUBLISHED
+	CorruptWrap        = C.KSHM_CORRUPT_WRAP
+	CorruptSkip        = C.KSHM_CORRUPT_SKIP
+	CorruptTimestamp   = C.KSHM_CORRUPT_TIMESTAMP
+)
+
+// The control pages of a ring.
+type (
+	RingWords    C.struct_kshm_ring_words
+	RingCounters C.struct_kshm_ring_counters
+	RingControl  C.struct_kshm_ring_control
+)
+
+// Sizes of the ring's control pages; asserted in abi.go.
+const (
+	SizeofRingWords    = C.sizeof_struct_kshm_ring_words
+	SizeofRingCounters = C.sizeof_struct_kshm_ring_counters
+	SizeofRingControl  = C.sizeof_struct_kshm_ring_control
 )

@@ -143,3 +143,75 @@ const (
 	SizeofStats     = 0x60
 	SizeofControl   = 0x28
 )
+
+const (
+	RingMagic       = 0x676e6972
+	RingVersion     = 0x1
+	RingPage        = 0x1000
+	RingControlSize = 0x2000
+	RingMinCapacity = 0x1000
+	RingMaxCapacity = 0x40000000
+	RingMaxCount    = 0x1000
+	RecordAlign     = 0x8
+	RecordHeader    = 0x8
+	RecordData      = 0x1
+	RecordSkip      = 0x2
+)
+
+const (
+	CorruptNone        = 0x0
+	CorruptUnaligned   = 0x1
+	CorruptBackward    = 0x2
+	CorruptBeyond      = 0x3
+	CorruptKind        = 0x4
+	CorruptLength      = 0x5
+	CorruptUnpublished = 0x6
+	CorruptWrap        = 0x7
+	CorruptSkip        = 0x8
+	CorruptTimestamp   = 0x9
+)
+
+type (
+	RingWords struct {
+		Position  uint64
+		Watermark uint64
+		Pad0      [14]uint64
+		Wakeup    uint64
+		Pad1      [15]uint64
+	}
+	RingCounters struct {
+		Records    uint64
+		Bytes      uint64
+		Drops      uint64
+		High_water uint64
+		Wakes      uint64
+		Suppressed uint64
+		Sleeps     uint64
+		Spurious   uint64
+		Stall_ns   uint64
+		Reserved   [7]uint64
+	}
+	RingControl struct {
+		Magic         uint32
+		Version       uint32
+		Capacity      uint32
+		Flags         uint32
+		Index         uint32
+		Count         uint32
+		Offset        uint64
+		Pad0          [12]uint64
+		Producer      RingWords
+		Consumer      RingWords
+		Pad1          [432]uint64
+		Producer_show RingCounters
+		Pad2          [240]uint64
+		Consumer_show RingCounters
+		Pad3          [240]uint64
+	}
+)
+
+const (
+	SizeofRingWords    = 0x100
+	SizeofRingCounters = 0x80
+	SizeofRingControl  = 0x2000
+)

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT
+
+package ring_test
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"kshm/ring"
+)
+
+// bell is one end of a Doorbell between goroutines.
+type bell struct {
+	mu    sync.Mutex
+	count uint64
+	ring  chan struct{}
+	peer  *bell
+	kicks uint64
+}
+
+func newBells() (a, b *bell) {
+	a, b = &bell{ring: make(chan struct{})}, &bell{ring: make(chan struct{})}
+	a.peer, b.peer = b, a
+	return a, b
+}
+
+func (b *bell) Kick() error {
+	b.kicks++
+	p := b.peer
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.count++
+	close(p.ring)
+	p.ring = make(chan struct{})
+	return nil
+}
+
+func (b *bell) Events() uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.count
+}
+
+func (b *bell) Wait(ctx context.Context, seen uint64) (uint64, error) {
+	for {
+		b.mu.Lock()
+		count, rung := b.count, b.ring
+		b.mu.Unlock()
+		if count > seen {
+			return count, nil
+		}
+		select {
+		case <-rung:
+		case <-ctx.Done():
+			return count, ctx.Err()
+		}
+	}
+}
+
+// heapRing makes a ring in Go's own memory, where the race detector looks.
+func heapRing(t testing.TB, capacity int) ([]byte, ring.Group) {
+	t.Helper()
+	var l ring.Layout
+	g, err := l.Add(ring.ToUser, 1, capacity)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mem := make([]byte, l.Size())
+	if err := ring.Format(mem, g); err != nil {
+		t.Fatal(err)
+	}
+	return mem, g
+}
+
+// newPair makes both ends of a ring.
+func newPair(t testing.TB, mem []byte, g ring.Group, pb, cb ring.Doorbell) (*ring.Producer, *ring.Consumer) {
+	t.Helper()
+	p, err := ring.NewProducer(mem, g, 0, pb)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := ring.NewConsumer(mem, g, 0, cb)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p, c
+}
+
+// script is the same random records for both sides: each knows what the other
+// should have written.
+type script struct {
+	rng *rand.Rand
+	max int
+	buf []byte
+	n   uint64
+}
+
+func newScript(seed uint64, max int) *script {
+	return &script{rng: rand.New(rand.NewPCG(seed, 0)), max: max, buf: make([]byte, max+8)}
+}
+
+// next is the following record. Most are short, some as long as can be.
+func (s *script) next() []byte {
+	length := s.rng.IntN(min(s.max, 200) + 1)
+	if s.rng.IntN(50) == 0 {
+		length = s.rng.IntN(s.max + 1)
+	}
+	s.n++
+	word := s.n * 0x9e3779b97f4a7c15
+	rec := s.buf[:length]
+	for i := range rec {
+		rec[i] = byte(word >> (i % 8 * 8))
+	}
+	return rec
+}
+
+func testContext(t testing.TB) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
