@@ -94,7 +94,10 @@ func (o *Options) records(init string, job *wire.Job) ([]cpio.Record, error) {
 		cpio.StaticFile("etc/group", "root:x:0:\nnogroup:x:65534:\n", 0o644),
 		cpio.StaticFile("etc/hosts", "127.0.0.1 localhost guest\n", 0o644),
 	}
-	files := []File{{init, "/init"}, {o.Program, guestProgram(o.Program)}}
+	files := []File{{init, "/init"}}
+	if o.Program != "" {
+		files = append(files, File{o.Program, guestProgram(o.Program)})
+	}
 	if o.Stdin != "" {
 		files = append(files, File{o.Stdin, guestStdin})
 	}

@@ -14,8 +14,11 @@ import (
 func judge(res *Result, report *wire.Report) error {
 	var errs []error
 	if report == nil {
-		errs = append(errs, fail(ErrPanic, "it ended before the program did\n%s", tail(res.Log, 40)))
-		return errors.Join(errs...)
+		last := Splat(res.Log)
+		if last == "" {
+			last = tail(res.Log, 40)
+		}
+		return fail(ErrPanic, "the machine ended before the program did\n%s", last)
 	}
 	if report.Failure != "" {
 		kind := ErrGuest

@@ -23,7 +23,7 @@ import (
 // comes out of its standard output, the guest's frames out of file descriptor 3.
 type machine struct {
 	accel   Accel
-	command func(ctx context.Context, o Options, initrd string) *exec.Cmd
+	command func(ctx context.Context, a Accel, o Options, initrd string) *exec.Cmd
 }
 
 func newMachine(ctx context.Context, o Options) (*machine, error) {
@@ -38,7 +38,7 @@ func (m *machine) run(ctx context.Context, o Options, initrd string) (*Result, e
 	}
 	defer r.Close()
 	var log, complaint bytes.Buffer
-	cmd := m.command(ctx, o, initrd)
+	cmd := m.command(ctx, m.accel, o, initrd)
 	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = &log, &complaint, []*os.File{w}
 	cmd.WaitDelay = 5 * time.Second
 	begin := time.Now()

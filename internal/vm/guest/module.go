@@ -6,6 +6,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 	"unsafe"
@@ -61,7 +62,7 @@ func unload(name string) error {
 		}
 		if errno != syscall.EAGAIN || time.Now().After(end) {
 			refs, _ := os.ReadFile("/sys/module/" + name + "/refcnt")
-			return fmt.Errorf("%w (reference count %.20s)", errno, refs)
+			return fmt.Errorf("%w (reference count %.20s)", errno, strings.TrimSpace(string(refs)))
 		}
 	}
 }

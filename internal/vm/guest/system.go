@@ -64,6 +64,12 @@ func makeRaw(f *os.File) error {
 	return ioctl(f.Fd(), syscall.TCSETS, unsafe.Pointer(&t))
 }
 
+// drain waits until everything written to a terminal has left the machine.
+func drain(f *os.File) {
+	const tcsbrk = 0x5409 // with a non-zero argument it only waits
+	syscall.Syscall(syscall.SYS_IOCTL, f.Fd(), tcsbrk, 1)
+}
+
 // loopbackUp makes 127.0.0.1 work, where the kernel has a network.
 func loopbackUp() error {
 	s, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_DGRAM|syscall.SOCK_CLOEXEC, 0)

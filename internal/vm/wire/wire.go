@@ -21,7 +21,7 @@ const JobPath = "/kshm/job.json"
 
 // A Job says what the guest does.
 type Job struct {
-	Argv    []string // program and arguments; Argv[0] is a path
+	Argv    []string // program, by its path, and arguments; none to do nothing
 	Env     []string
 	Dir     string   // working directory, made if it is missing
 	Stdin   string   // file to read standard input from; "" for none
