@@ -15,7 +15,7 @@ var (
 	// ErrTooLong says that a record can never fit: see Producer.MaxRecord.
 	ErrTooLong = errors.New("ring: record longer than half the capacity minus 8")
 	// ErrCorrupt is what every CorruptError is, to errors.Is.
-	ErrCorrupt = errors.New("ring: corrupt")
+	ErrCorrupt = abi.ErrCorrupt
 	// ErrGeometry says that rings were asked for that cannot be.
 	ErrGeometry = errors.New("ring: bad geometry")
 	// ErrNotShared says that memory holds no ring where the geometry says

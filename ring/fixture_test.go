@@ -4,7 +4,6 @@ package ring_test
 
 import (
 	"context"
-	"math/rand/v2"
 	"sync"
 	"testing"
 	"time"
@@ -17,6 +16,7 @@ type bell struct {
 	mu    sync.Mutex
 	count uint64
 	ring  chan struct{}
+	end   error // no more rings will come
 	peer  *bell
 	kicks uint64
 }
@@ -47,10 +47,13 @@ func (b *bell) Events() uint64 {
 func (b *bell) Wait(ctx context.Context, seen uint64) (uint64, error) {
 	for {
 		b.mu.Lock()
-		count, rung := b.count, b.ring
+		count, rung, end := b.count, b.ring, b.end
 		b.mu.Unlock()
 		if count > seen {
 			return count, nil
+		}
+		if end != nil {
+			return count, end
 		}
 		select {
 		case <-rung:
@@ -89,27 +92,34 @@ func newPair(t testing.TB, mem []byte, g ring.Group, pb, cb ring.Doorbell) (*rin
 	return p, c
 }
 
-// script is the same random records for both sides: each knows what the other
-// should have written.
+// mix and script are those of driver/test/ring/peer.h: both sides know what the
+// other should have written.
+func mix(x uint64) uint64 {
+	x += 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
 type script struct {
-	rng *rand.Rand
-	max int
-	buf []byte
-	n   uint64
+	seed, n uint64
+	max     int
+	buf     []byte
 }
 
 func newScript(seed uint64, max int) *script {
-	return &script{rng: rand.New(rand.NewPCG(seed, 0)), max: max, buf: make([]byte, max+8)}
+	return &script{seed: seed, max: max, buf: make([]byte, max)}
 }
 
 // next is the following record. Most are short, some as long as can be.
 func (s *script) next() []byte {
-	length := s.rng.IntN(min(s.max, 200) + 1)
-	if s.rng.IntN(50) == 0 {
-		length = s.rng.IntN(s.max + 1)
-	}
 	s.n++
-	word := s.n * 0x9e3779b97f4a7c15
+	h := mix(s.seed + s.n)
+	length := h % min(uint64(s.max)+1, 201)
+	if (h>>32)%50 == 0 {
+		length = (h >> 40) % uint64(s.max+1)
+	}
+	word := mix(^(s.seed + s.n))
 	rec := s.buf[:length]
 	for i := range rec {
 		rec[i] = byte(word >> (i % 8 * 8))
