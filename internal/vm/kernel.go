@@ -22,8 +22,16 @@ type Kernel struct {
 	UML     bool   // Image is a user-mode Linux executable
 }
 
-// Names of the kernels that package deps can fetch, the default first.
-func KernelNames() []string { return []string{"6.1", "6.12"} }
+// KernelNames lists the kernels that package deps can fetch, the default first.
+func KernelNames() []string {
+	var names []string
+	for _, c := range deps.Components() {
+		if name, ok := strings.CutPrefix(c.Name, "kernel-"); ok {
+			names = append(names, name)
+		}
+	}
+	return names
+}
 
 // Fetch returns the stock Debian kernel of that name, fetching it if necessary.
 func Fetch(ctx context.Context, w io.Writer, name string) (Kernel, error) {

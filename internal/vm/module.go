@@ -12,6 +12,13 @@ import (
 	"kshm/internal/vm/wire"
 )
 
+// ParseModule reads the way modules are written on a command line:
+// "file.ko,name=value,name=value".
+func ParseModule(s string) Module {
+	path, params, _ := strings.Cut(s, ",")
+	return Module{Path: path, Params: strings.ReplaceAll(params, ",", " ")}
+}
+
 // A module is a module file with what it says about itself.
 type module struct {
 	Module

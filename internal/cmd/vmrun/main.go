@@ -90,8 +90,7 @@ func parse(args []string) (*flags, []string, error) {
 	}
 	fs.StringVar(&f.kernel, "kernel", vm.KernelNames()[0], "kernel: "+strings.Join(vm.KernelNames(), ", "))
 	fs.Func("module", "`file.ko[,name=value...]` to load, repeatable, in order", func(s string) error {
-		path, params, _ := strings.Cut(s, ",")
-		f.o.Modules = append(f.o.Modules, vm.Module{Path: path, Params: strings.ReplaceAll(params, ",", " ")})
+		f.o.Modules = append(f.o.Modules, vm.ParseModule(s))
 		return nil
 	})
 	fs.Func("kmod", "`name` of a module of the kernel itself to load first, repeatable", func(s string) error {

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: MIT
+
+package vm_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"kshm/internal/deps"
+	"kshm/internal/vm"
+)
+
+// needVM keeps tests that boot machines out of the rung that runs anywhere.
+func needVM(t *testing.T) {
+	t.Helper()
+	if os.Getenv("KSHM_VM") == "" {
+		t.Skip("boots a virtual machine; set KSHM_VM=1")
+	}
+}
+
+// A lab is one kernel with the misbehaving module built for it.
+type lab struct {
+	kernel vm.Kernel
+	hello  string
+}
+
+var (
+	labs sync.Map // name to func() (lab, error)
+	prog = sync.OnceValues(func() (string, error) {
+		path := filepath.Join(scratch, "prog")
+		cmd := exec.Command("go", "build", "-o", path, "./testdata/prog")
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			err = fmt.Errorf("%w: %s", err, out)
+		}
+		return path, err
+	})
+	scratch string
+)
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "kshm-vm-test-*")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	scratch = dir
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+func openLab(t *testing.T, name string) lab {
+	t.Helper()
+	needVM(t)
+	open, _ := labs.LoadOrStore(name, sync.OnceValues(func() (lab, error) {
+		ctx := context.Background()
+		k, err := vm.Fetch(ctx, os.Stderr, name)
+		if err != nil {
+			return lab{}, err
+		}
+		c, _ := deps.Lookup("kernel-" + name)
+		var log bytes.Buffer
+		made, err := deps.BuildModules(ctx, &log, deps.Build{
+			Kernel: c, Dirs: []string{"testdata/hello"}, Out: filepath.Join(scratch, name), Strict: true,
+		})
+		if err != nil {
+			return lab{}, fmt.Errorf("%w\n%s", err, &log)
+		}
+		return lab{k, made[0]}, nil
+	}))
+	l, err := open.(func() (lab, error))()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// boot runs prog in a guest.
+func (l lab) boot(t *testing.T, o vm.Options, args ...string) (res *vm.Result, stdout, stderr string, err error) {
+	t.Helper()
+	if o.Program, err = prog(); err != nil {
+		t.Fatal(err)
+	}
+	var out, errs bytes.Buffer
+	o.Kernel, o.Args, o.Stdout, o.Stderr, o.Progress = l.kernel, args, &out, &errs, os.Stderr
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	res, err = vm.Run(ctx, o)
+	if res != nil && t.Failed() {
+		t.Logf("kernel log:\n%s", res.Log)
+	}
+	return res, out.String(), errs.String(), err
+}
+
+func eachKernel(t *testing.T, f func(t *testing.T, l lab)) {
+	needVM(t)
+	for _, name := range vm.KernelNames() {
+		t.Run(name, func(t *testing.T) { f(t, openLab(t, name)) })
+	}
+}
+
+func TestExitStatus(t *testing.T) {
+	eachKernel(t, func(t *testing.T, l lab) {
+		res, _, _, err := l.boot(t, vm.Options{Modules: []vm.Module{{Path: l.hello}}}, "exit", "42")
+		if err != nil || res.Exit != 42 {
+			t.Errorf("exit status %d, want 42; error: %v", res.Exit, err)
+		}
+		for _, want := range []string{"hello: fault=", "hello: bye"} {
+			if !bytes.Contains(res.Log, []byte(want)) {
+				t.Errorf("the kernel log lacks %q:\n%s", want, res.Log)
+			}
+		}
+	})
+}
+
+func TestSignalStatus(t *testing.T) {
+	res, _, _, err := openLab(t, "6.1").boot(t, vm.Options{}, "signal")
+	if err != nil || res.Exit != 128+9 {
+		t.Errorf("exit status %d, want 137; error: %v", res.Exit, err)
+	}
+}
+
+// TestFaults makes the module misbehave in every way and wants each noticed.
+func TestFaults(t *testing.T) {
+	eachKernel(t, func(t *testing.T, l lab) {
+		for fault, want := range map[string]error{
+			"refuse": vm.ErrLoad,
+			"warn":   vm.ErrSplat,
+			"sleep":  vm.ErrSplat,
+			"oops":   vm.ErrPanic,
+			"bug":    vm.ErrPanic,
+			"pin":    vm.ErrPinLeak,
+			"stuck":  vm.ErrUnload,
+		} {
+			t.Run(fault, func(t *testing.T) {
+				o := vm.Options{Modules: []vm.Module{{Path: l.hello, Params: "fault=" + fault}}}
+				_, _, _, err := l.boot(t, o, "exit", "0")
+				if !errors.Is(err, want) {
+					t.Errorf("got %v, want %v", err, want)
+				}
+				for _, other := range []error{vm.ErrLoad, vm.ErrSplat, vm.ErrPanic, vm.ErrPinLeak, vm.ErrUnload} {
+					if other != want && errors.Is(err, other) {
+						t.Errorf("got %v as well", other)
+					}
+				}
+			})
+		}
+	})
+}
+
+// TestComplaintInLog shows that a complaint counts whoever makes it, at a level
+// that a quiet console would not show.
+func TestComplaintInLog(t *testing.T) {
+	_, _, _, err := openLab(t, "6.1").boot(t, vm.Options{}, "kmsg", "<6>refcount_t: underflow; use-after-free.")
+	if !errors.Is(err, vm.ErrSplat) || !strings.Contains(err.Error(), "use-after-free") {
+		t.Errorf("got %v, want a splat", err)
+	}
+}
+
+func TestTimeout(t *testing.T) {
+	l := openLab(t, "6.1")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	path, err := prog()
+	if err != nil {
+		t.Fatal(err)
+	}
+	hanging := &trigger{text: "hanging", pull: cancel}
+	_, err = vm.Run(ctx, vm.Options{Kernel: l.kernel, Program: path, Args: []string{"hang"}, Stdout: hanging})
+	if !errors.Is(err, vm.ErrTimeout) {
+		t.Errorf("got %v, want %v", err, vm.ErrTimeout)
+	}
+	if left := children(t); left != "" {
+		t.Errorf("processes left: %s", left)
+	}
+}
+
+// A trigger pulls when it has seen a text.
+type trigger struct {
+	seen bytes.Buffer
+	text string
+	pull func()
+}
+
+func (w *trigger) Write(p []byte) (int, error) {
+	w.seen.Write(p)
+	if strings.Contains(w.seen.String(), w.text) {
+		w.pull()
+	}
+	return len(p), nil
+}
+
+// children lists the processes that this one has started and that still run.
+func children(t *testing.T) string {
+	t.Helper()
+	tasks, err := filepath.Glob("/proc/self/task/*/children")
+	if err != nil || len(tasks) == 0 {
+		t.Fatal("the host's kernel does not list children", err)
+	}
+	var all strings.Builder
+	for _, name := range tasks {
+		b, _ := os.ReadFile(name)
+		all.Write(b)
+	}
+	return all.String()
+}
+
+func TestOrphansAreKilled(t *testing.T) {
+	res, _, _, err := openLab(t, "6.1").boot(t, vm.Options{}, "orphan")
+	if err != nil || res.Exit != 0 || res.Killed != 1 {
+		t.Errorf("exit status %d, %d killed, error %v; want 0, 1, none", res.Exit, res.Killed, err)
+	}
+}
+
+func TestSurroundings(t *testing.T) {
+	l := openLab(t, "6.1")
+	host := t.TempDir()
+	in := filepath.Join(host, "in")
+	if err := os.WriteFile(in, []byte("made on the host\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	back := filepath.Join(host, "deep", "back")
+	_, stdout, stderr, err := l.boot(t, vm.Options{
+		Dir: "/some/where", Env: []string{"KSHM_TEST=value"}, Stdin: in,
+		Files:   []vm.File{{Host: host, Guest: "/data"}},
+		Collect: []vm.File{{Host: back, Guest: "/out/file"}, {Host: host + "/none", Guest: "/out/none"}},
+	}, "facts", "/data/in", "/out/file")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "dir /some/where\nenv value\nfile made on the host <nil>\nstdin made on the host <nil>\n"
+	if stdout != want || stderr != "to stderr\n" {
+		t.Errorf("stdout %q, want %q; stderr %q", stdout, want, stderr)
+	}
+	if b, err := os.ReadFile(back); string(b) != "made in the guest" {
+		t.Errorf("the collected file holds %q, error %v", b, err)
+	}
+	if _, err := os.Stat(host + "/none"); err == nil {
+		t.Error("a file that the guest does not have was collected")
+	}
+}
+
+func TestBulkOutputIsComplete(t *testing.T) {
+	const n = 50000
+	_, stdout, _, err := openLab(t, "6.1").boot(t, vm.Options{}, "bulk", fmt.Sprint(n))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want strings.Builder
+	for i := range n {
+		fmt.Fprintln(&want, i)
+	}
+	if stdout != want.String() {
+		t.Errorf("%d bytes arrived, want %d, or their content differs", len(stdout), want.Len())
+	}
+}
+
+func TestKernelModulesAndHugePages(t *testing.T) {
+	eachKernel(t, func(t *testing.T, l lab) {
+		// virtio_blk stands on virtio and virtio_ring.
+		_, stdout, _, err := l.boot(t, vm.Options{KernelModules: []string{"virtio-blk", "loop"}}, "devices", "/sys/module/virtio_blk", "/dev/loop-control")
+		if want := "/sys/module/virtio_blk <nil>\n/dev/loop-control <nil>\n"; err != nil || stdout != want {
+			t.Errorf("got %q, error %v; want %q", stdout, err, want)
+		}
+		_, stdout, _, err = l.boot(t, vm.Options{HugePages: 7}, "hugepages")
+		if err != nil || stdout != "7\n" {
+			t.Errorf("got %q, error %v; want 7 huge pages", stdout, err)
+		}
+	})
+}
+
+func TestForeignModule(t *testing.T) {
+	old, recent := openLab(t, "6.1"), openLab(t, "6.12")
+	_, _, _, err := recent.boot(t, vm.Options{Modules: []vm.Module{{Path: old.hello}}}, "exit", "0")
+	if !errors.Is(err, vm.ErrMismatch) {
+		t.Errorf("got %v, want %v", err, vm.ErrMismatch)
+	}
+}
