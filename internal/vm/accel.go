@@ -64,7 +64,7 @@ func probeKVM(ctx context.Context, o Options, m *machine) bool {
 	defer cancel()
 	probe := Options{Kernel: o.Kernel, Accel: KVM}
 	probe.setDefaults()
-	initrd, err := writeInitramfs(ctx, probe, &wire.Job{})
+	initrd, err := writeInitramfs(ctx, probe, &wire.Job{}, nil)
 	if err != nil {
 		return false
 	}

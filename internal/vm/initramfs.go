@@ -23,12 +23,12 @@ type initramfs struct{ path string }
 
 func (i initramfs) remove() { os.Remove(i.path) }
 
-func writeInitramfs(ctx context.Context, o Options, job *wire.Job) (initramfs, error) {
+func writeInitramfs(ctx context.Context, o Options, job *wire.Job, mods []module) (initramfs, error) {
 	init, err := buildGuest(ctx, o.Kernel.Arch)
 	if err != nil {
 		return initramfs{}, err
 	}
-	records, err := o.records(init, job)
+	records, err := o.records(init, job, mods)
 	if err != nil {
 		return initramfs{}, fmt.Errorf("vm: pack the guest's files: %w", err)
 	}
@@ -82,7 +82,7 @@ func pack(f io.Writer, records []cpio.Record) error {
 }
 
 // records lists the guest's files.
-func (o *Options) records(init string, job *wire.Job) ([]cpio.Record, error) {
+func (o *Options) records(init string, job *wire.Job, mods []module) ([]cpio.Record, error) {
 	text, err := json.Marshal(job)
 	if err != nil {
 		return nil, err
@@ -101,12 +101,8 @@ func (o *Options) records(init string, job *wire.Job) ([]cpio.Record, error) {
 	if o.Stdin != "" {
 		files = append(files, File{o.Stdin, guestStdin})
 	}
-	mods, err := o.modules()
-	if err != nil {
-		return nil, err
-	}
 	for _, m := range mods {
-		files = append(files, File{m.Path, m.guest()})
+		records = append(records, cpio.StaticFile(m.guest()[1:], string(m.image), 0o600))
 	}
 	for _, f := range append(files, o.Files...) {
 		more, err := tree(f)

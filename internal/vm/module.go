@@ -3,11 +3,16 @@
 package vm
 
 import (
+	"bytes"
 	"debug/elf"
 	"fmt"
+	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/ulikunitz/xz"
 
 	"kshm/internal/vm/wire"
 )
@@ -22,6 +27,7 @@ func ParseModule(s string) Module {
 // A module is a module file with what it says about itself.
 type module struct {
 	Module
+	image   []byte
 	name    string   // as the kernel knows it, with underscores
 	depends []string // names of modules to load first
 	own     bool     // of the kernel, not of the user
@@ -74,13 +80,15 @@ type loader struct {
 	order   []module
 }
 
-// own adds a module of the kernel's own, after what it depends on. A name that
-// has no file is built into the kernel.
+// own adds a module of the kernel's own, after what it depends on.
 func (l *loader) own(name string) error {
 	name = moduleName(name)
 	path, ok := l.index[name]
-	if l.seen[name] || !ok {
+	if l.seen[name] || ok && path == builtIn {
 		return nil
+	}
+	if !ok {
+		return fail(ErrLoad, "kernel %s has no module %s", l.release, name)
 	}
 	l.seen[name] = true
 	m, err := openModule(Module{Path: path}, l.release)
@@ -97,14 +105,23 @@ func (l *loader) own(name string) error {
 	return nil
 }
 
+const builtIn = "" // the path of a module that is part of the kernel image
+
 // indexModules maps the names of a kernel's own modules to their files.
 func indexModules(dir string) (map[string]string, error) {
 	index := make(map[string]string)
 	if dir == "" {
 		return index, nil
 	}
+	b, err := os.ReadFile(filepath.Join(dir, "modules.builtin"))
+	if err != nil && !os.IsNotExist(err) {
+		return nil, fmt.Errorf("vm: %w", err)
+	}
+	for _, path := range strings.Fields(string(b)) {
+		index[moduleName(path)] = builtIn
+	}
 	return index, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && strings.HasSuffix(path, ".ko") {
+		if err == nil && (strings.HasSuffix(path, ".ko") || strings.HasSuffix(path, ".ko.xz")) {
 			index[moduleName(path)] = path
 		}
 		return err
@@ -113,17 +130,35 @@ func indexModules(dir string) (map[string]string, error) {
 
 // moduleName returns the name by which the kernel knows a module or its file.
 func moduleName(path string) string {
-	return strings.ReplaceAll(strings.TrimSuffix(filepath.Base(path), ".ko"), "-", "_")
+	name, _, _ := strings.Cut(filepath.Base(path), ".ko")
+	return strings.ReplaceAll(name, "-", "_")
+}
+
+// readModule returns a module's content, unpacked.
+func readModule(path string) ([]byte, error) {
+	b, err := os.ReadFile(path)
+	if err != nil || !strings.HasSuffix(path, ".xz") {
+		return b, err
+	}
+	r, err := xz.NewReader(bytes.NewReader(b))
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(r)
 }
 
 // openModule reads what a module says about itself. release may be empty if the
 // kernel's is not known.
 func openModule(m Module, release string) (module, error) {
-	info, err := modinfo(m.Path)
+	image, err := readModule(m.Path)
+	if err != nil {
+		return module{}, fmt.Errorf("vm: module: %w", err)
+	}
+	info, err := modinfo(image)
 	if err != nil {
 		return module{}, fmt.Errorf("vm: module %s: %w", m.Path, err)
 	}
-	mod := module{Module: m, name: moduleName(m.Path)}
+	mod := module{Module: m, image: image, name: moduleName(m.Path)}
 	if name := info["name"]; name != "" {
 		mod.name = name
 	}
@@ -138,12 +173,11 @@ func openModule(m Module, release string) (module, error) {
 }
 
 // modinfo returns the "name=value" strings of a module.
-func modinfo(path string) (map[string]string, error) {
-	f, err := elf.Open(path)
+func modinfo(image []byte) (map[string]string, error) {
+	f, err := elf.NewFile(bytes.NewReader(image))
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
 	s := f.Section(".modinfo")
 	if s == nil {
 		return nil, fmt.Errorf("not a kernel module: it has no .modinfo section")

@@ -72,7 +72,11 @@ type Result struct {
 // check passed. Otherwise it is an Error for each check that did not, joined.
 func Run(ctx context.Context, o Options) (*Result, error) {
 	o.setDefaults()
-	job, err := o.job()
+	mods, err := o.modules()
+	if err != nil {
+		return nil, err
+	}
+	job, err := o.job(mods)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +84,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	initrd, err := writeInitramfs(ctx, o, job)
+	initrd, err := writeInitramfs(ctx, o, job, mods)
 	if err != nil {
 		return nil, err
 	}
@@ -106,16 +110,12 @@ func (o *Options) setDefaults() {
 }
 
 // job checks the options and turns them into what the guest is told.
-func (o *Options) job() (*wire.Job, error) {
+func (o *Options) job(mods []module) (*wire.Job, error) {
 	if err := checkProgram(o.Program, o.Kernel.Arch); err != nil {
 		return nil, err
 	}
 	if !filepath.IsAbs(o.Dir) {
 		return nil, fmt.Errorf("vm: the guest's working directory %q is not an absolute path", o.Dir)
-	}
-	mods, err := o.modules()
-	if err != nil {
-		return nil, err
 	}
 	job := &wire.Job{
 		Argv:  append([]string{guestProgram(o.Program)}, o.Args...),
