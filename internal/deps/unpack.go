@@ -79,17 +79,20 @@ func checkSum(deb string, pkgs packages) error {
 	if !ok {
 		return fmt.Errorf("an unexpected file arrived: %s", filepath.Base(deb))
 	}
-	f, err := os.Open(deb)
+	sum, err := fileSum(deb)
+	if err == nil && sum != p.SHA256 {
+		err = fmt.Errorf("%s has SHA-256 %s, expected %s", filepath.Base(deb), sum, p.SHA256)
+	}
+	return err
+}
+
+func fileSum(name string) (string, error) {
+	f, err := os.Open(name)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer f.Close()
 	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return err
-	}
-	if sum := hex.EncodeToString(h.Sum(nil)); sum != p.SHA256 {
-		return fmt.Errorf("%s has SHA-256 %s, expected %s", filepath.Base(deb), sum, p.SHA256)
-	}
-	return nil
+	_, err = io.Copy(h, f)
+	return hex.EncodeToString(h.Sum(nil)), err
 }
