@@ -5,6 +5,7 @@ package vm
 import (
 	"debug/elf"
 	"errors"
+	"io/fs"
 )
 
 // checkProgram makes sure that a program can run where there is nothing but a
@@ -12,8 +13,8 @@ import (
 func checkProgram(path, arch string) error {
 	f, err := elf.Open(path)
 	if err != nil {
-		var format *elf.FormatError
-		if errors.As(err, &format) {
+		var missing *fs.PathError
+		if !errors.As(err, &missing) {
 			return fail(ErrProgram, "%s is not a Linux executable; a script needs an interpreter that the guest does not have", path)
 		}
 		return fail(ErrProgram, "%v", err)

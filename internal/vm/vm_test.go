@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -33,32 +32,7 @@ type lab struct {
 	hello  string
 }
 
-var (
-	labs sync.Map // name to func() (lab, error)
-	prog = sync.OnceValues(func() (string, error) {
-		path := filepath.Join(scratch, "prog")
-		cmd := exec.Command("go", "build", "-o", path, "./testdata/prog")
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			err = fmt.Errorf("%w: %s", err, out)
-		}
-		return path, err
-	})
-	scratch string
-)
-
-func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "kshm-vm-test-*")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	scratch = dir
-	code := m.Run()
-	os.RemoveAll(dir)
-	os.Exit(code)
-}
+var labs sync.Map // name to func() (lab, error)
 
 func openLab(t *testing.T, name string) lab {
 	t.Helper()
@@ -72,7 +46,7 @@ func openLab(t *testing.T, name string) lab {
 		c, _ := deps.Lookup("kernel-" + name)
 		var log bytes.Buffer
 		made, err := deps.BuildModules(ctx, &log, deps.Build{
-			Kernel: c, Dirs: []string{"testdata/hello"}, Out: filepath.Join(scratch, name), Strict: true,
+			Kernel: c, Dirs: []string{"testdata/hello"}, Out: filepath.Join(vm.Scratch(), name), Strict: true,
 		})
 		if err != nil {
 			return lab{}, fmt.Errorf("%w\n%s", err, &log)
@@ -89,7 +63,7 @@ func openLab(t *testing.T, name string) lab {
 // boot runs prog in a guest.
 func (l lab) boot(t *testing.T, o vm.Options, args ...string) (res *vm.Result, stdout, stderr string, err error) {
 	t.Helper()
-	if o.Program, err = prog(); err != nil {
+	if o.Program, err = vm.Prog(); err != nil {
 		t.Fatal(err)
 	}
 	var out, errs bytes.Buffer
@@ -144,6 +118,7 @@ func TestFaults(t *testing.T) {
 			"stuck":  vm.ErrUnload,
 		} {
 			t.Run(fault, func(t *testing.T) {
+				t.Parallel()
 				o := vm.Options{Modules: []vm.Module{{Path: l.hello, Params: "fault=" + fault}}}
 				_, _, _, err := l.boot(t, o, "exit", "0")
 				if !errors.Is(err, want) {
@@ -172,7 +147,7 @@ func TestTimeout(t *testing.T) {
 	l := openLab(t, "6.1")
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	path, err := prog()
+	path, err := vm.Prog()
 	if err != nil {
 		t.Fatal(err)
 	}
