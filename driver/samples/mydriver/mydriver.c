@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: MIT
+/*
+ * mydriver.c - the recipe itself, without the kit: one shared buffer, whatever its address and
+ * length, an event by name, and a code of its own that works on the memory.
+ *
+ *   0x00220006  SHARE  pends; the out-buffer is the shared memory
+ *   0x00220008  DONE   completes SHARE, then itself
+ *   0x0022000c  POKE   adds 1 to every shared byte and sets \BaseNamedObjects\MyDriverEvent
+ *
+ * The memory is touched only with Lock held and Pended set, so whoever takes Pended under the
+ * lock has drained the driver's use, and may complete the request at once.
+ */
+#include "../../windows/kshm_nt.h"
+
+#define SHARE CTL_CODE(FILE_DEVICE_UNKNOWN, 1, METHOD_OUT_DIRECT, FILE_ANY_ACCESS)
+#define DONE CTL_CODE(FILE_DEVICE_UNKNOWN, 2, METHOD_BUFFERED, FILE_ANY_ACCESS)
+#define POKE CTL_CODE(FILE_DEVICE_UNKNOWN, 3, METHOD_BUFFERED, FILE_ANY_ACCESS)
+_Static_assert(SHARE == 0x00220006 && DONE == 0x00220008, "the numbers of the recipe");
+
+static KSPIN_LOCK Lock;
+static PIRP Pended; /* the share */
+static PFILE_OBJECT Owner;
+static HANDLE Process;
+static PUCHAR Base;
+static ULONG Length;
+static PKEVENT Event;
+static HANDLE EventHandle;
+static UNICODE_STRING Link;
+
+static NTSTATUS Complete(PIRP Irp, NTSTATUS Status, ULONG_PTR Information)
+{
+	Irp->IoStatus.Status = Status;
+	Irp->IoStatus.Information = Information;
+	IoCompleteRequest(Irp, IO_NO_INCREMENT);
+	return Status;
+}
+
+/* Ends the share if it is that of File or of Exiting; both NULL: any. */
+static BOOLEAN End(PFILE_OBJECT File, HANDLE Exiting, NTSTATUS Status)
+{
+	PIRP irp = NULL;
+	KIRQL irql;
+
+	KeAcquireSpinLock(&Lock, &irql);
+	if (Pended != NULL && (File == NULL || File == Owner) &&
+	    (Exiting == NULL || Exiting == Process) &&
+	    IoSetCancelRoutine(Pended, NULL) != NULL) {
+		irp = Pended;
+		Pended = NULL;
+	}
+	KeReleaseSpinLock(&Lock, irql);
+	if (irp != NULL)
+		Complete(irp, Status, NT_SUCCESS(Status) ? Length : 0);
+	return irp != NULL;
+}
+
+static VOID NTAPI Cancel(PDEVICE_OBJECT Device, PIRP Irp)
+{
+	KIRQL irql;
+
+	UNREFERENCED_PARAMETER(Device);
+	IoReleaseCancelSpinLock(Irp->CancelIrql);
+	KeAcquireSpinLock(&Lock, &irql);
+	Pended = NULL;
+	KeReleaseSpinLock(&Lock, irql);
+	Complete(Irp, STATUS_CANCELLED, 0);
+}
+
+static VOID NTAPI ProcessNotify(HANDLE Parent, HANDLE Exiting, BOOLEAN Create)
+{
+	UNREFERENCED_PARAMETER(Parent);
+	if (!Create)
+		End(NULL, Exiting, STATUS_PROCESS_IS_TERMINATING);
+}
+
+static NTSTATUS Share(PIRP Irp, PIO_STACK_LOCATION Stack)
+{
+	PVOID base;
+	NTSTATUS status = STATUS_PENDING;
+	KIRQL irql;
+
+	if (Stack->FileObject->Flags & FO_SYNCHRONOUS_IO)
+		return STATUS_INVALID_DEVICE_STATE;
+	if (Irp->MdlAddress == NULL)
+		return STATUS_INVALID_PARAMETER;
+	base = MmGetSystemAddressForMdlSafe(Irp->MdlAddress,
+					    NormalPagePriority | MdlMappingNoExecute);
+	if (base == NULL)
+		return STATUS_INSUFFICIENT_RESOURCES;
+	KeAcquireSpinLock(&Lock, &irql);
+	if (Pended != NULL) {
+		status = STATUS_DEVICE_BUSY;
+	} else {
+		(VOID) IoSetCancelRoutine(Irp, Cancel);
+		if (Irp->Cancel && IoSetCancelRoutine(Irp, NULL) != NULL) {
+			status = STATUS_CANCELLED;
+		} else {
+			IoMarkIrpPending(Irp);
+			Pended = Irp;
+			Owner = Stack->FileObject;
+			Process = PsGetCurrentProcessId();
+			Base = base;
+			Length = Stack->Parameters.DeviceIoControl.OutputBufferLength;
+		}
+	}
+	KeReleaseSpinLock(&Lock, irql);
+	return status;
+}
+
+static NTSTATUS Poke(PFILE_OBJECT File)
+{
+	NTSTATUS status = STATUS_NOT_FOUND;
+	KIRQL irql;
+	ULONG i;
+
+	KeAcquireSpinLock(&Lock, &irql);
+	if (Pended != NULL && Owner == File) {
+		for (i = 0; i < Length; i++)
+			Base[i]++;
+		status = STATUS_SUCCESS;
+	}
+	KeReleaseSpinLock(&Lock, irql);
+	if (NT_SUCCESS(status))
+		KeSetEvent(Event, IO_NO_INCREMENT, FALSE);
+	return status;
+}
+
+static NTSTATUS NTAPI Control(PDEVICE_OBJECT Device, PIRP Irp)
+{
+	PIO_STACK_LOCATION stack = IoGetCurrentIrpStackLocation(Irp);
+	NTSTATUS status;
+
+	UNREFERENCED_PARAMETER(Device);
+	switch (stack->Parameters.DeviceIoControl.IoControlCode) {
+	case SHARE:
+		status = Share(Irp, stack);
+		break;
+	case DONE:
+		status = End(stack->FileObject, NULL, STATUS_SUCCESS) ? STATUS_SUCCESS
+								      : STATUS_NOT_FOUND;
+		break;
+	case POKE:
+		status = Poke(stack->FileObject);
+		break;
+	default:
+		status = STATUS_INVALID_DEVICE_REQUEST;
+	}
+	return status == STATUS_PENDING ? status : Complete(Irp, status, 0);
+}
+
+static NTSTATUS NTAPI Cleanup(PDEVICE_OBJECT Device, PIRP Irp)
+{
+	UNREFERENCED_PARAMETER(Device);
+	End(IoGetCurrentIrpStackLocation(Irp)->FileObject, NULL, STATUS_FILE_CLOSED);
+	return Complete(Irp, STATUS_SUCCESS, 0);
+}
+
+static NTSTATUS NTAPI CreateClose(PDEVICE_OBJECT Device, PIRP Irp)
+{
+	UNREFERENCED_PARAMETER(Device);
+	return Complete(Irp, STATUS_SUCCESS, 0);
+}
+
+static VOID NTAPI Unload(PDRIVER_OBJECT Driver)
+{
+	ASSERT(Pended == NULL);
+	PsSetCreateProcessNotifyRoutine(ProcessNotify, TRUE);
+	IoDeleteSymbolicLink(&Link);
+	ZwClose(EventHandle);
+	IoDeleteDevice(Driver->DeviceObject);
+}
+
+KSHM_INIT NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT Driver, PUNICODE_STRING Registry)
+{
+	UNICODE_STRING name, event;
+	PDEVICE_OBJECT device;
+	NTSTATUS status;
+
+	UNREFERENCED_PARAMETER(Registry);
+	KeInitializeSpinLock(&Lock);
+	RtlInitUnicodeString(&name, L"\\Device\\mydriver");
+	RtlInitUnicodeString(&Link, L"\\DosDevices\\mydriver");
+	RtlInitUnicodeString(&event, L"\\BaseNamedObjects\\MyDriverEvent");
+	status = IoCreateDevice(Driver, 0, &name, FILE_DEVICE_UNKNOWN, FILE_DEVICE_SECURE_OPEN,
+				FALSE, &device);
+	if (!NT_SUCCESS(status))
+		return status;
+	status = STATUS_INSUFFICIENT_RESOURCES;
+	Event = IoCreateSynchronizationEvent(&event, &EventHandle);
+	if (Event == NULL)
+		goto delete_device;
+	status = IoCreateSymbolicLink(&Link, &name);
+	if (!NT_SUCCESS(status))
+		goto close_event;
+	status = PsSetCreateProcessNotifyRoutine(ProcessNotify, FALSE);
+	if (!NT_SUCCESS(status))
+		goto delete_link;
+	Driver->MajorFunction[IRP_MJ_CREATE] = CreateClose;
+	Driver->MajorFunction[IRP_MJ_CLOSE] = CreateClose;
+	Driver->MajorFunction[IRP_MJ_CLEANUP] = Cleanup;
+	Driver->MajorFunction[IRP_MJ_DEVICE_CONTROL] = Control;
+	Driver->DriverUnload = Unload;
+	return STATUS_SUCCESS;
+
+delete_link:
+	IoDeleteSymbolicLink(&Link);
+close_event:
+	ZwClose(EventHandle);
+delete_device:
+	IoDeleteDevice(device);
+	return status;
+}

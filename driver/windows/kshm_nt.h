@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+/*
+ * kshm_nt.h - the system's headers, and what some sets of them lack.
+ *
+ * The kit needs a few declarations beyond <ntddk.h>. Including <ntifs.h> for them would pull in
+ * the whole file-system interface, so they are declared here.
+ */
+#ifndef KSHM_NT_H
+#define KSHM_NT_H
+
+#ifndef KSHM_NT
+#define KSHM_NT
+#endif
+
+#include <ntddk.h>
+
+#ifdef __GNUC__
+/* INIT is thrown away after DriverEntry. */
+#define KSHM_INIT __attribute__((section("INIT"), noinline))
+#else
+#define KSHM_INIT __declspec(code_seg("INIT"))
+#endif
+
+#ifndef MdlMappingNoExecute
+#define MdlMappingNoExecute 0x40000000
+#endif
+#ifndef MdlMappingNoWrite
+#define MdlMappingNoWrite 0x80000000
+#endif
+
+#if defined(__MINGW32__)
+/* The import thunk: the headers' ExEventObjectType has one level of indirection too many. */
+extern POBJECT_TYPE **__imp_ExEventObjectType;
+#define KSHM_EVENT_TYPE (**__imp_ExEventObjectType)
+#else
+#define KSHM_EVENT_TYPE (*ExEventObjectType)
+#endif
+
+#ifndef _NTIFS_
+NTSYSAPI NTSTATUS NTAPI ZwOpenProcessTokenEx(HANDLE Process, ACCESS_MASK Access,
+					     ULONG Attributes, PHANDLE Token);
+NTSYSAPI NTSTATUS NTAPI ZwQueryInformationToken(HANDLE Token, ULONG Class, PVOID Information,
+						ULONG Length, PULONG Needed);
+NTKERNELAPI NTSTATUS NTAPI ObOpenObjectByPointer(PVOID Object, ULONG Attributes,
+						 PACCESS_STATE State, ACCESS_MASK Access,
+						 POBJECT_TYPE Type, KPROCESSOR_MODE Mode,
+						 PHANDLE Handle);
+NTSYSAPI NTSTATUS NTAPI ZwSetSecurityObject(HANDLE Handle, SECURITY_INFORMATION What,
+					    PSECURITY_DESCRIPTOR Descriptor);
+#endif
+
+_Static_assert(sizeof(PVOID) == 8, "the kit is for 64-bit systems");
+
+#endif /* KSHM_NT_H */
