@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: MIT
+
+//go:build !linux
+
+package sys
+
+import "errors"
+
+// Alloc always fails.
+func Alloc(int, bool) ([]byte, error) { return nil, errors.ErrUnsupported }
+
+// Free always fails.
+func Free([]byte) error { return errors.ErrUnsupported }

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+
+package kshm
+
+import "kshm/internal/abi"
+
+// The optional parts of the ABI.
+const (
+	FeatureShareRead Features = abi.FeatureShareRead // ShareOptions.ReadOnly
+	FeatureControl   Features = abi.FeatureControl   // Device.Control
+	FeatureRings     Features = abi.FeatureRings     // ShareOptions.Rings
+)
+
+// AllocOptions are the choices of Device.Alloc. The zero value is the default.
+type AllocOptions struct {
+	// HugePages asks for memory in huge pages (2 MiB on amd64); the size is
+	// rounded up to a whole number of them. The system's pool of huge pages
+	// must hold enough of them.
+	HugePages bool
+}
+
+// ShareOptions are the choices of Device.Share. The zero value is the default.
+type ShareOptions struct {
+	// ReadOnly keeps the kernel from writing to the memory. The program may
+	// then share memory that it cannot write itself.
+	ReadOnly bool
+	// Cookie is the program's own name for the share; the driver sees it.
+	Cookie uint64
+	// Rings is the geometry of the rings in the buffer, at most 8 groups;
+	// package kshm/ring computes it.
+	Rings []RingGroup
+	// Event is the handle of an event object that the driver sets as well
+	// (Windows). Leave it 0 elsewhere.
+	Event uintptr
+}
+
+// RingGroup describes Count rings of the same capacity that follow each other
+// from Offset on.
+type RingGroup struct {
+	Offset   uint64 // from the start of the buffer, bytes, page aligned
+	Capacity uint32 // bytes of record space per ring, a power of two
+	Count    uint32 // rings in this group
+	ToUser   bool   // the kernel produces; else the program does
+}
+
+// Option is a choice of Open.
+type Option func(*openConfig)
+
+type openConfig struct {
+	share, done ControlCode
+	codes       bool
+}
+
+// WithCodes opens a driver of the classic recipe that is not built on kshm's
+// kit: it takes the buffer with the code share and ends the share with the
+// code done. Windows only.
+func WithCodes(share, done ControlCode) Option {
+	return func(c *openConfig) { c.share, c.done, c.codes = share, done, true }
+}
