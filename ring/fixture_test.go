@@ -5,6 +5,7 @@ package ring_test
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,7 +19,7 @@ type bell struct {
 	ring  chan struct{}
 	end   error // no more rings will come
 	peer  *bell
-	kicks uint64
+	kicks atomic.Uint64
 }
 
 func newBells() (a, b *bell) {
@@ -28,7 +29,7 @@ func newBells() (a, b *bell) {
 }
 
 func (b *bell) Kick() error {
-	b.kicks++
+	b.kicks.Add(1)
 	p := b.peer
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -93,29 +93,41 @@ func (m *Merger) Release() {
 
 // pick finds the lane whose record may come out now, or nil.
 func (m *Merger) pick() *lane {
+	oldest := m.oldest()
+	for i := range m.lanes {
+		l := &m.lanes[i]
+		if l.mayPrecede(oldest) {
+			l.look()
+		}
+		if l.rec != nil && (oldest == nil || l.time < oldest.time) {
+			oldest = l
+		}
+	}
+	if oldest == nil {
+		return nil
+	}
+	for i := range m.lanes {
+		if m.lanes[i].mayPrecede(oldest) && m.hold(oldest) {
+			return nil
+		}
+	}
+	m.held = nil
+	return oldest
+}
+
+func (m *Merger) oldest() *lane {
 	var oldest *lane
 	for i := range m.lanes {
 		if l := &m.lanes[i]; l.rec != nil && (oldest == nil || l.time < oldest.time) {
 			oldest = l
 		}
 	}
-	quiet := false
-	for i := range m.lanes {
-		l := &m.lanes[i]
-		if l.rec != nil || oldest != nil && l.floor >= oldest.time {
-			continue
-		}
-		l.look()
-		if l.rec != nil && (oldest == nil || l.time < oldest.time) {
-			oldest = l
-		}
-		quiet = quiet || l.rec == nil && (oldest == nil || l.floor < oldest.time)
-	}
-	if oldest == nil || quiet && m.hold(oldest) {
-		return nil
-	}
-	m.held = nil
 	return oldest
+}
+
+// mayPrecede tells whether an empty ring can bring a record before other's.
+func (l *lane) mayPrecede(other *lane) bool {
+	return l.rec == nil && (other == nil || l.floor < other.time)
 }
 
 // hold tells whether a record must still wait for a quiet ring.
@@ -130,10 +142,6 @@ func (m *Merger) hold(l *lane) bool {
 // before the position: if it is there, so are the records that came before it
 // (the stores of kshm_producer_watermark() are in that order).
 func (l *lane) look() {
-	if l.corrupt != nil {
-		l.floor = math.MaxUint64 // nothing will come
-		return
-	}
 	watermark := atomic.LoadUint64(&l.other.Watermark)
 	rec, ok := l.Consumer.Next()
 	switch {
@@ -144,6 +152,9 @@ func (l *lane) look() {
 		l.Consumer.current, l.peer = 0, l.position
 	default:
 		l.rec, l.time = rec, binary.NativeEndian.Uint64(rec)
+	}
+	if l.corrupt != nil {
+		l.floor = math.MaxUint64 // nothing will come
 	}
 }
 

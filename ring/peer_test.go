@@ -5,6 +5,8 @@
 package ring_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,6 +14,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -20,36 +24,61 @@ import (
 	"kshm/ring"
 )
 
-// peerFlags are the builds of driver/test/ring/peer.c.
-var peerFlags = map[string][]string{
+// buildFlags are the ways to compile the C side.
+var buildFlags = map[string][]string{
 	"plain": {"-O2"},
 	"asan":  {"-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"},
 	"tsan":  {"-O1", "-fsanitize=thread"},
+	// A seeded bug: publish without its full barrier.
+	"nofence": {"-O2", "-DKSHM_TEST_NO_FENCE"},
 }
 
 var (
-	peerDir    string
-	peerBuilds = map[string]func() (string, error){}
+	programDir string
+	compilers  sync.Map // of source and build: func() (string, error)
 )
 
 func TestMain(m *testing.M) {
 	var err error
-	if peerDir, err = os.MkdirTemp("", "ring-peer"); err != nil {
+	if programDir, err = os.MkdirTemp("", "ring"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	for build, flags := range peerFlags {
-		peerBuilds[build] = sync.OnceValues(func() (string, error) { return compilePeer(build, flags) })
-	}
 	code := m.Run()
-	os.RemoveAll(peerDir)
+	os.RemoveAll(programDir)
 	os.Exit(code)
 }
 
-func compilePeer(build string, flags []string) (string, error) {
-	out := filepath.Join(peerDir, build)
-	args := append([]string{"-std=gnu11", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", out}, flags...)
-	cmd := exec.Command("gcc", append(args, "../driver/test/ring/peer.c")...)
+// compiled is the program made of driver/test/ring/<source>.c.
+func compiled(t *testing.T, source, build string) string {
+	t.Helper()
+	if _, err := exec.LookPath("gcc"); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("gcc is missing")
+		}
+		t.Skip("gcc is missing: the C side cannot be built")
+	}
+	once, _ := compilers.LoadOrStore(source+build, sync.OnceValues(func() (string, error) {
+		return compile(source, build)
+	}))
+	program, err := once.(func() (string, error))()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return program
+}
+
+func compile(source, build string) (string, error) {
+	source = "../driver/test/ring/" + source + ".c"
+	// Read what the compiler will read, so that go test's cache knows.
+	for _, name := range []string{source, "../driver/test/ring/peer.h", "../driver/include/kshm_ring.h", "../driver/include/kshm.h"} {
+		if _, err := os.ReadFile(name); err != nil {
+			return "", err
+		}
+	}
+	out := filepath.Join(programDir, filepath.Base(source)+"."+build)
+	args := append([]string{"-std=gnu11", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", out}, buildFlags[build]...)
+	cmd := exec.Command("gcc", append(args, source)...)
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%v: %w\n%s", cmd, err, text)
 	}
@@ -61,6 +90,7 @@ type peer struct {
 	mem     []byte
 	in, out ring.Group // to the peer, from the peer
 	bell    *pipeBell
+	words   *memoryBell
 	cmd     *exec.Cmd
 	output  strings.Builder
 	toPeer  *os.File
@@ -72,21 +102,13 @@ type peerOptions struct {
 	capacity, rings        int
 	records, batch, jitter int
 	noPump                 bool // the test reads the pipe itself
+	memoryBell             bool // events are words in the share
 }
 
 // startPeer runs the C side. The geometry is that of share_geometry().
 func startPeer(t *testing.T, o peerOptions) *peer {
 	t.Helper()
-	if _, err := exec.LookPath("gcc"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("gcc is missing")
-		}
-		t.Skip("gcc is missing: the C side cannot be built")
-	}
-	program, err := peerBuilds[o.build]()
-	if err != nil {
-		t.Fatal(err)
-	}
+	program := compiled(t, "peer", o.build)
 	p, memory := newPeerShare(t, o)
 	defer memory.Close()
 	eventsRead, toPeer, err := os.Pipe()
@@ -100,8 +122,10 @@ func startPeer(t *testing.T, o peerOptions) *peer {
 	}
 	defer kickWrite.Close()
 	p.toPeer, p.from, p.bell = toPeer, from, newPipeBell(toPeer)
+	p.words = newMemoryBell(t, p.mem)
 	p.cmd = exec.Command(program, o.mode, fmt.Sprint(o.capacity), fmt.Sprint(o.rings),
-		fmt.Sprint(o.records), fmt.Sprint(max(o.batch, 1)), fmt.Sprint(o.jitter))
+		fmt.Sprint(o.records), fmt.Sprint(max(o.batch, 1)), fmt.Sprint(o.jitter),
+		map[bool]string{false: "pipe", true: "memory"}[o.memoryBell])
 	p.cmd.ExtraFiles = []*os.File{memory, eventsRead, kickWrite}
 	p.cmd.Stdout, p.cmd.Stderr = &p.output, os.Stderr
 	if err := p.cmd.Start(); err != nil {
@@ -180,7 +204,7 @@ func newPipeBell(out *os.File) *pipeBell {
 }
 
 func (b *pipeBell) Kick() error {
-	b.kicks++
+	b.kicks.Add(1)
 	_, err := b.out.Write([]byte{'k'})
 	return err
 }
@@ -202,4 +226,49 @@ func (b *pipeBell) pump(from io.Reader) {
 	}
 }
 
-var _ ring.Doorbell = (*pipeBell)(nil)
+// memoryBell is a Doorbell of two words in the share's first page, for rounds
+// of less than a microsecond. A wait ends by an event alone.
+type memoryBell struct {
+	stop, events, kicks *uint64
+	patience            time.Duration
+}
+
+var errNoEvent = errors.New("no event")
+
+func newMemoryBell(t *testing.T, mem []byte) *memoryBell {
+	t.Helper()
+	word := func(at int) *uint64 {
+		w, err := view(mem, at*8)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return w
+	}
+	return &memoryBell{stop: word(0), events: word(32), kicks: word(16), patience: 20 * time.Second}
+}
+
+func (b *memoryBell) Kick() error {
+	atomic.AddUint64(b.kicks, 1)
+	return nil
+}
+
+func (b *memoryBell) Events() uint64 { return atomic.LoadUint64(b.events) }
+
+func (b *memoryBell) Wait(ctx context.Context, seen uint64) (uint64, error) {
+	var start time.Time
+	for i := 1; ; i++ {
+		if n := b.Events(); n > seen {
+			return n, nil
+		}
+		if i%(1<<12) != 0 {
+			continue
+		}
+		syscall.RawSyscall(syscall.SYS_SCHED_YIELD, 0, 0, 0)
+		if start.IsZero() {
+			start = time.Now()
+		}
+		if time.Since(start) > b.patience {
+			return 0, fmt.Errorf("%w for %v", errNoEvent, b.patience)
+		}
+	}
+}

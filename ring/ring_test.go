@@ -54,8 +54,8 @@ func stream(t *testing.T, capacity, batch, records int) {
 	if pn.Records != uint64(records) || cn.Records != uint64(records) || pn.Bytes != cn.Bytes {
 		t.Errorf("counted %d records and %d bytes in, %d and %d out", pn.Records, pn.Bytes, cn.Records, cn.Bytes)
 	}
-	if pn.Wakes != pb.kicks || cn.Wakes != cb.kicks {
-		t.Errorf("counted %d and %d wakes, rang %d and %d times", pn.Wakes, cn.Wakes, pb.kicks, cb.kicks)
+	if pn.Wakes != pb.kicks.Load() || cn.Wakes != cb.kicks.Load() {
+		t.Errorf("counted %d and %d wakes, rang %d and %d times", pn.Wakes, cn.Wakes, pb.kicks.Load(), cb.kicks.Load())
 	}
 	shownP, shownC, err := ring.Show(mem, g, 0)
 	if err != nil || shownP != pn || shownC != cn {

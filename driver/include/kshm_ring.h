@@ -471,9 +471,9 @@ static inline void kshm_ring_show(struct kshm_ring *r)
  */
 static inline int kshm_producer_enter(struct kshm_producer *p)
 {
-	if (p->busy)
+	if (kshm_read(&p->busy))
 		return 0;
-	p->busy = 1;
+	kshm_write(&p->busy, 1);
 	kshm_barrier();
 	return 1;
 }
@@ -481,7 +481,7 @@ static inline int kshm_producer_enter(struct kshm_producer *p)
 static inline void kshm_producer_leave(struct kshm_producer *p)
 {
 	kshm_barrier();
-	p->busy = 0;
+	kshm_write(&p->busy, 0);
 }
 
 /* True if there are bytes free at the producer's position. Looks again. */

@@ -3,7 +3,7 @@
  * The C side of a ring as a program: ring/peer_test.go runs it against the Go
  * side over a memfd. One mode a run:
  *
- *   peer MODE CAPACITY RINGS RECORDS BATCH JITTER
+ *   peer MODE CAPACITY RINGS RECORDS BATCH JITTER pipe|memory
  */
 #include <pthread.h>
 
@@ -29,7 +29,7 @@ static unsigned char *reserve(struct kshm_producer *p, uint32_t length, const st
 {
 	for (;;) {
 		unsigned char *to = kshm_producer_reserve(p, length);
-		uint64_t seen = events;
+		uint64_t seen = events_seen();
 
 		if (to)
 			return to;
@@ -50,7 +50,7 @@ static const unsigned char *next(struct kshm_consumer *c, uint32_t *length,
 {
 	for (;;) {
 		const unsigned char *rec = kshm_consumer_next(c, length);
-		uint64_t seen = events;
+		uint64_t seen = events_seen();
 		int more;
 
 		if (rec)
@@ -278,8 +278,8 @@ int main(int argc, char **argv)
 	struct options o;
 	struct share s;
 
-	if (argc != 7) {
-		fprintf(stderr, "usage: peer MODE CAPACITY RINGS RECORDS BATCH JITTER\n");
+	if (argc != 8) {
+		fprintf(stderr, "usage: peer MODE CAPACITY RINGS RECORDS BATCH JITTER BELL\n");
 		return 2;
 	}
 	o.capacity = strtoul(argv[2], NULL, 0);
@@ -288,6 +288,8 @@ int main(int argc, char **argv)
 	o.batch = strtoull(argv[5], NULL, 0);
 	o.jitter = strtoull(argv[6], NULL, 0);
 	s = share_map(o.capacity, o.rings);
+	if (!strcmp(argv[7], "memory"))
+		bell_words = (uint64_t *)s.memory;
 	if (!strcmp(argv[1], "produce"))
 		produce(&s, &o);
 	else if (!strcmp(argv[1], "consume"))
