@@ -98,7 +98,7 @@ func (f *vmFlags) run(c *cobra.Command, args []string) error {
 		return usageError{err}
 	}
 	o.Stdout, o.Stderr, o.Progress = c.OutOrStdout(), c.ErrOrStderr(), c.ErrOrStderr()
-	if o.Kernel, err = f.findKernel(ctx, c); err != nil {
+	if o.Kernel, err = vm.FindKernel(ctx, o.Progress, f.kernel, f.modulesDir); err != nil {
 		return err
 	}
 	res, err := vm.Run(ctx, o)
@@ -115,18 +115,8 @@ func (f *vmFlags) run(c *cobra.Command, args []string) error {
 	return err
 }
 
-// ownKernel reports whether the kernel is one of the user's own.
-func (f *vmFlags) ownKernel() bool { return strings.ContainsRune(f.kernel, os.PathSeparator) }
-
-func (f *vmFlags) findKernel(ctx context.Context, c *cobra.Command) (vm.Kernel, error) {
-	if f.ownKernel() {
-		return vm.OpenKernel(f.kernel, f.modulesDir)
-	}
-	return vm.Fetch(ctx, c.ErrOrStderr(), f.kernel)
-}
-
 func (f *vmFlags) options(args []string) (vm.Options, error) {
-	if !f.ownKernel() && !slices.Contains(vm.KernelNames(), f.kernel) {
+	if !vm.IsPath(f.kernel) && !slices.Contains(vm.KernelNames(), f.kernel) {
 		return vm.Options{}, fmt.Errorf("--kernel %s: want %s, or a path", f.kernel, strings.Join(vm.KernelNames(), ", "))
 	}
 	o := vm.Options{

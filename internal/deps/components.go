@@ -29,14 +29,17 @@ var (
 	Toolchain = Component{Name: "toolchain", Suite: "bookworm",
 		Roots: []string{"gcc-12", "make", "libelf1"}, Keep: regexp.MustCompile(`^(?:[^l]|lib[^c]|libc[^6])`)}
 
-	Sparse = Component{Name: "sparse", Suite: "bookworm", Roots: []string{"sparse"}, Keep: regexp.MustCompile(`^sparse$`)}
+	// Sparse and Checkpatch are the kernel's static checkers.
+	Sparse     = Component{Name: "sparse", Suite: "bookworm", Roots: []string{"sparse"}, Keep: regexp.MustCompile(`^sparse$`)}
+	Checkpatch = Component{Name: "checkpatch", Suite: "bookworm", Roots: []string{"linux-source-6.1"},
+		Keep: regexp.MustCompile(`^linux-source-`), prepare: keepCheckpatch}
 )
 
 var kernelPackages = regexp.MustCompile(`^linux-(image-\d|headers-\d|kbuild-\d)`)
 
 // Components lists every component.
 func Components() []Component {
-	return []Component{QEMU, Kernel61, Kernel612, Toolchain, Sparse}
+	return []Component{QEMU, Kernel61, Kernel612, Toolchain, Sparse, Checkpatch}
 }
 
 // Lookup returns the component of that name.

@@ -16,12 +16,13 @@ import (
 
 // A Build says how to compile kernel modules.
 type Build struct {
-	Kernel Component // whose headers to build against
-	Dirs   []string  // folders with a Kbuild or Makefile, in order of dependency
-	Out    string    // where the .ko files go
-	Strict bool      // every warning is an error
-	Sparse bool      // check with sparse as well
-	Make   []string  // further arguments of make, such as "KCFLAGS=-DTEST"
+	Kernel  Component // whose headers to build against
+	Headers string    // a kernel build folder to use instead of Kernel's headers
+	Dirs    []string  // folders with a Kbuild or Makefile, in order of dependency
+	Out     string    // where the .ko files go
+	Strict  bool      // every warning is an error
+	Sparse  bool      // check with sparse as well
+	Make    []string  // further arguments of make, such as "ARCH=um"
 }
 
 // BuildModules compiles the modules of every folder and returns the paths of
@@ -31,9 +32,12 @@ type Build struct {
 // repository, with the headers of driver/include, and built there. Only what
 // changed is built again.
 func BuildModules(ctx context.Context, w io.Writer, b Build) ([]string, error) {
-	headers, err := headersOf(ctx, w, b.Kernel)
-	if err != nil {
-		return nil, err
+	headers := b.Headers
+	if headers == "" {
+		var err error
+		if headers, err = headersOf(ctx, w, b.Kernel); err != nil {
+			return nil, err
+		}
 	}
 	env, err := toolchain(ctx, w, headers)
 	if err != nil {

@@ -10,15 +10,16 @@ import (
 // What can be wrong with a run. Every error of this package that is about the
 // guest matches one of them with errors.Is.
 var (
-	ErrSplat    = errors.New("the kernel log holds a complaint")
-	ErrPinLeak  = errors.New("pages stayed pinned")
-	ErrUnload   = errors.New("a module could not be unloaded")
-	ErrLoad     = errors.New("a module could not be loaded")
-	ErrPanic    = errors.New("the kernel died")
-	ErrTimeout  = errors.New("the machine was killed: out of time")
-	ErrGuest    = errors.New("the guest could not do its job")
-	ErrProgram  = errors.New("the program cannot run in the guest")
-	ErrMismatch = errors.New("the module was built for another kernel")
+	ErrSplat      = errors.New("the kernel log holds a complaint")
+	ErrMemoryLeak = errors.New("kernel memory leaked")
+	ErrPinLeak    = errors.New("pages stayed pinned")
+	ErrUnload     = errors.New("a module could not be unloaded")
+	ErrLoad       = errors.New("a module could not be loaded")
+	ErrPanic      = errors.New("the kernel died")
+	ErrTimeout    = errors.New("the machine was killed: out of time")
+	ErrGuest      = errors.New("the guest could not do its job")
+	ErrProgram    = errors.New("the program cannot run in the guest")
+	ErrMismatch   = errors.New("the module was built for another kernel")
 )
 
 // An Error is one thing that is wrong with a run.

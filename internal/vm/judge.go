@@ -32,6 +32,9 @@ func judge(res *Result, report *wire.Report) error {
 	} else if t := taints(report.Taint); t != "" {
 		errs = append(errs, fail(ErrSplat, "the kernel is tainted: %s\n%s", t, tail(res.Log, 40)))
 	}
+	if report.Leaks != "" {
+		errs = append(errs, fail(ErrMemoryLeak, "\n%s", report.Leaks))
+	}
 	if report.Pins != 0 {
 		errs = append(errs, fail(ErrPinLeak, "%d pages", report.Pins))
 	}

@@ -107,6 +107,7 @@ func TestJudge(t *testing.T) {
 		"splat":            {splat, &wire.Report{}, []error{ErrSplat}},
 		"taint alone":      {healthy, &wire.Report{Taint: 1 << 9}, []error{ErrSplat}},
 		"harmless taint":   {healthy, &wire.Report{Taint: 1<<12 | 1<<13 | 1}, nil},
+		"leaked memory":    {healthy, &wire.Report{Leaks: "unreferenced object"}, []error{ErrMemoryLeak}},
 		"pins":             {healthy, &wire.Report{Pins: 2}, []error{ErrPinLeak}},
 		"fewer pins":       {healthy, &wire.Report{Pins: -1}, []error{ErrPinLeak}},
 		"stuck":            {healthy, &wire.Report{Stuck: []string{"x"}}, []error{ErrUnload}},
@@ -116,7 +117,7 @@ func TestJudge(t *testing.T) {
 		"panic with splat": {splat, nil, []error{ErrPanic}},
 	} {
 		err := judge(&Result{Log: []byte(test.log)}, test.report)
-		for _, kind := range []error{ErrSplat, ErrPinLeak, ErrUnload, ErrLoad, ErrPanic, ErrGuest} {
+		for _, kind := range []error{ErrSplat, ErrPinLeak, ErrUnload, ErrLoad, ErrPanic, ErrGuest, ErrMemoryLeak} {
 			want := false
 			for _, w := range test.want {
 				want = want || w == kind

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -31,6 +32,18 @@ func KernelNames() []string {
 		}
 	}
 	return names
+}
+
+// IsPath reports whether a kernel is given by path rather than by name.
+func IsPath(kernel string) bool { return strings.ContainsRune(kernel, os.PathSeparator) }
+
+// FindKernel returns a stock kernel by name, fetching it if necessary, or one
+// of the user's own by path; modules is the folder of the latter's modules or "".
+func FindKernel(ctx context.Context, w io.Writer, kernel, modules string) (Kernel, error) {
+	if IsPath(kernel) {
+		return OpenKernel(kernel, modules)
+	}
+	return Fetch(ctx, w, kernel)
 }
 
 // Fetch returns the stock Debian kernel of that name, fetching it if necessary.

@@ -41,6 +41,7 @@ func (m *machine) run(ctx context.Context, o Options, initrd string) (*Result, e
 	cmd := m.command(ctx, m.accel, o, initrd)
 	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = &log, &complaint, []*os.File{w}
 	cmd.WaitDelay = 5 * time.Second
+	defer dieWithParent(cmd)()
 	begin := time.Now()
 	err = cmd.Start()
 	w.Close()

@@ -5,6 +5,7 @@
 //
 //	go run ./internal/cmd/deps get qemu kernel-6.1
 //	go run ./internal/cmd/deps lock [COMPONENT...]
+//	go run ./internal/cmd/deps checkpatch driver/linux/*.c
 //	go run ./internal/cmd/deps build-module -kernel 6.1 -o build/6.1 driver/linux driver/samples/digest
 package main
 
@@ -13,7 +14,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
+	"path/filepath"
 
 	"kshm/internal/deps"
 )
@@ -22,6 +25,7 @@ const usage = `usage: deps get COMPONENT...           fetch and unpack; prints e
        deps list                       name the components
        deps lock [COMPONENT...]        pin the archive's current versions
        deps build-module -h            build kernel modules
+       deps checkpatch FILE...         check kernel C with the kernel's style checker
 `
 
 func main() {
@@ -58,10 +62,33 @@ func run(ctx context.Context, args []string) error {
 		return nil
 	case "lock":
 		return deps.UpdateLock(ctx, os.Stderr, args...)
+	case "checkpatch":
+		return checkpatch(ctx, args)
 	case "build-module":
 		return buildModule(ctx, args)
 	}
 	return errUsage
+}
+
+// checkpatch runs the kernel's style checker. Arguments that begin with a dash
+// are its own.
+func checkpatch(ctx context.Context, args []string) error {
+	if len(args) == 0 {
+		return errUsage
+	}
+	if err := exec.CommandContext(ctx, "perl", "-MTerm::ANSIColor", "-MEncode", "-e1").Run(); err != nil {
+		return &deps.UnavailableError{What: "checkpatch", Why: "it needs a complete perl; install the package perl", Err: err}
+	}
+	dir, err := deps.Ensure(ctx, os.Stderr, deps.Checkpatch)
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "perl", append([]string{filepath.Join(dir, "scripts/checkpatch.pl"), "--no-tree", "--quiet", "--file"}, args...)...)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("deps: checkpatch found something: %w", err)
+	}
+	return nil
 }
 
 func get(ctx context.Context, names []string) error {

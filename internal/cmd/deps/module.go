@@ -22,6 +22,7 @@ func buildModule(ctx context.Context, args []string) error {
 	kernel := fs.String("kernel", "6.1", "`version` of the kernel to build for")
 	var b deps.Build
 	fs.StringVar(&b.Out, "o", "", "`folder` for the modules (default build/KERNEL)")
+	fs.StringVar(&b.Headers, "headers", "", "`folder` of a kernel build to use instead; needs -o")
 	fs.BoolVar(&b.Strict, "strict", false, "build with W=1, every warning being an error")
 	fs.BoolVar(&b.Sparse, "sparse", false, "check with sparse too")
 	if err := fs.Parse(args); err != nil {
@@ -39,8 +40,11 @@ func buildModule(ctx context.Context, args []string) error {
 		return errUsage
 	}
 	var ok bool
-	if b.Kernel, ok = deps.Lookup("kernel-" + *kernel); !ok {
+	if b.Kernel, ok = deps.Lookup("kernel-" + *kernel); !ok && b.Headers == "" {
 		return fmt.Errorf("deps: no kernel is called %q", *kernel)
+	}
+	if b.Out == "" && b.Headers != "" {
+		return fmt.Errorf("deps: -headers needs -o, to keep modules of different kernels apart")
 	}
 	if b.Out == "" {
 		b.Out = filepath.Join(deps.Repo(), "build", *kernel)

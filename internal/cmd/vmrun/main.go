@@ -36,6 +36,7 @@ func main() {
 
 type flags struct {
 	kernel  string
+	modules string
 	log     string
 	timeout time.Duration
 	verbose bool
@@ -49,7 +50,7 @@ func run(ctx context.Context, args []string) int {
 	}
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
-	if f.o.Kernel, err = vm.Fetch(ctx, os.Stderr, f.kernel); err != nil {
+	if f.o.Kernel, err = vm.FindKernel(ctx, os.Stderr, f.kernel, f.modules); err != nil {
 		return explain(err)
 	}
 	if err := f.o.ForTest(args[0], args[1:]); err != nil {
@@ -88,7 +89,8 @@ func parse(args []string) (*flags, []string, error) {
 		fmt.Fprintln(fs.Output(), "usage: vmrun [flags] program [arguments]")
 		fs.PrintDefaults()
 	}
-	fs.StringVar(&f.kernel, "kernel", vm.KernelNames()[0], "kernel: "+strings.Join(vm.KernelNames(), ", "))
+	fs.StringVar(&f.kernel, "kernel", vm.KernelNames()[0], "kernel: "+strings.Join(vm.KernelNames(), ", ")+", or the path of a bzImage")
+	fs.StringVar(&f.modules, "kernel-modules", "", "`folder` with the modules of a kernel given by path")
 	fs.Func("module", "`file.ko[,name=value...]` to load, repeatable, in order", func(s string) error {
 		f.o.Modules = append(f.o.Modules, vm.ParseModule(s))
 		return nil

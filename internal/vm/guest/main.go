@@ -54,6 +54,9 @@ func setUp() (*os.File, error) {
 	if err := os.WriteFile("/proc/sys/kernel/printk", []byte("8"), 0); err != nil {
 		return nil, err
 	}
+	// A task that is stuck in a driver should show before the host loses
+	// patience. Not every kernel looks for such tasks.
+	os.WriteFile("/proc/sys/kernel/hung_task_timeout_secs", []byte("60"), 0)
 	syscall.Sethostname([]byte("guest"))
 	return port, loopbackUp()
 }
@@ -79,6 +82,7 @@ func run(w *wire.Writer) (r wire.Report) {
 	}
 	r.Pins = settle(func() int64 { return pinned() - pins })
 	r.Stuck = rmmod(loaded)
+	r.Leaks = leaks()
 	r.Taint = tainted() &^ taint
 	if err := collect(w, job.Collect); err != nil && r.Failure == "" {
 		r.Failure = err.Error()

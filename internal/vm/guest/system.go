@@ -9,7 +9,10 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 	"unsafe"
+
+	"kshm/internal/vm/wire"
 )
 
 type mount struct {
@@ -112,6 +115,21 @@ func pinned() int64 {
 		}
 	}
 	return acquired - released
+}
+
+// leaks returns what kmemleak finds, where the kernel has it. It reports only
+// what has been unreachable for some seconds and in two scans.
+func leaks() string {
+	const name = "/sys/kernel/debug/kmemleak"
+	if os.WriteFile(name, []byte("scan"), 0) != nil {
+		return ""
+	}
+	time.Sleep(6 * time.Second)
+	for range 2 {
+		os.WriteFile(name, []byte("scan"), 0)
+	}
+	b, _ := os.ReadFile(name)
+	return string(b[:min(len(b), wire.MaxFrame/4)])
 }
 
 func tainted() uint64 {

@@ -46,6 +46,7 @@ type Report struct {
 	Pins    int64    // pages pinned by the end, less those at the start
 	Stuck   []string // modules that could not be unloaded, and why
 	Taint   uint64   // bits that came into /proc/sys/kernel/tainted
+	Leaks   string   // what kmemleak found, on a kernel that has it
 	Killed  int      // processes that outlived the program and were killed
 	Ready   float64  // seconds from the kernel's start to the program's
 }

@@ -36,7 +36,7 @@ static int __init hello_init(void)
 	if (!strcmp(fault, "warn"))
 		WARN(1, "hello: a warning on request\n");
 	if (!strcmp(fault, "oops"))
-		return *(volatile int *)8;
+		return READ_ONCE(*(int *)8);
 	if (!strcmp(fault, "bug"))
 		BUG();
 	if (!strcmp(fault, "pin"))

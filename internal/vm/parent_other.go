@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: MIT
+//go:build !linux
+
+package vm
+
+import "os/exec"
+
+func dieWithParent(*exec.Cmd) (release func()) { return func() {} }
