@@ -68,9 +68,9 @@ func probeKVM(ctx context.Context, o Options, m *machine) bool {
 	if err != nil {
 		return false
 	}
-	defer initrd.remove()
+	defer initrd.Close()
 	try := machine{accel: KVM, command: m.command}
-	_, err = try.run(ctx, probe, initrd.path)
+	_, err = try.run(ctx, probe, initrd)
 	return err == nil
 }
 

@@ -18,34 +18,30 @@ import (
 	"kshm/internal/vm/wire"
 )
 
-// An initramfs is the guest's whole file system, as a file on the host.
-type initramfs struct{ path string }
-
-func (i initramfs) remove() { os.Remove(i.path) }
-
-func writeInitramfs(ctx context.Context, o Options, job *wire.Job, mods []module) (initramfs, error) {
+// writeInitramfs makes the guest's whole file system. The file has no name any
+// more, so it goes away with the last process that has it open.
+func writeInitramfs(ctx context.Context, o Options, job *wire.Job, mods []module) (*os.File, error) {
 	init, err := buildGuest(ctx, o.Kernel.Arch)
 	if err != nil {
-		return initramfs{}, err
+		return nil, err
 	}
 	records, err := o.records(init, job, mods)
 	if err != nil {
-		return initramfs{}, fmt.Errorf("vm: pack the guest's files: %w", err)
+		return nil, fmt.Errorf("vm: pack the guest's files: %w", err)
 	}
 	f, err := os.CreateTemp("", "kshm-initramfs-*.cpio")
 	if err != nil {
-		return initramfs{}, fmt.Errorf("vm: %w", err)
+		return nil, fmt.Errorf("vm: %w", err)
 	}
-	i := initramfs{f.Name()}
-	err = pack(f, records)
-	if e := f.Close(); err == nil {
-		err = e
+	err = os.Remove(f.Name())
+	if err == nil {
+		err = pack(f, records)
 	}
 	if err != nil {
-		i.remove()
-		return initramfs{}, fmt.Errorf("vm: pack the guest's files: %w", err)
+		f.Close()
+		return nil, fmt.Errorf("vm: pack the guest's files: %w", err)
 	}
-	return i, nil
+	return f, nil
 }
 
 // pack writes records, each after the folders it is in.

@@ -20,10 +20,11 @@ import (
 )
 
 // A machine knows how to start one kind of virtual machine: the kernel log
-// comes out of its standard output, the guest's frames out of file descriptor 3.
+// comes out of its standard output, the guest's frames out of file descriptor 3,
+// and the initramfs is file descriptor 4.
 type machine struct {
 	accel   Accel
-	command func(ctx context.Context, a Accel, o Options, initrd string) *exec.Cmd
+	command func(ctx context.Context, a Accel, o Options) *exec.Cmd
 }
 
 func newMachine(ctx context.Context, o Options) (*machine, error) {
@@ -31,15 +32,15 @@ func newMachine(ctx context.Context, o Options) (*machine, error) {
 }
 
 // run starts the machine, follows it to its end and judges.
-func (m *machine) run(ctx context.Context, o Options, initrd string) (*Result, error) {
+func (m *machine) run(ctx context.Context, o Options, initrd *os.File) (*Result, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("vm: %w", err)
 	}
 	defer r.Close()
 	var log, complaint bytes.Buffer
-	cmd := m.command(ctx, m.accel, o, initrd)
-	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = &log, &complaint, []*os.File{w}
+	cmd := m.command(ctx, m.accel, o)
+	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = &log, &complaint, []*os.File{w, initrd}
 	cmd.WaitDelay = 5 * time.Second
 	defer dieWithParent(cmd)()
 	begin := time.Now()

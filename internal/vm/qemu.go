@@ -20,8 +20,8 @@ func newQEMU(ctx context.Context, o Options) (*machine, error) {
 		return nil, err
 	}
 	m := &machine{accel: o.Accel}
-	m.command = func(ctx context.Context, a Accel, o Options, initrd string) *exec.Cmd {
-		return qemuCommand(ctx, dir, a, o, initrd)
+	m.command = func(ctx context.Context, a Accel, o Options) *exec.Cmd {
+		return qemuCommand(ctx, dir, a, o)
 	}
 	if m.accel == "" {
 		m.accel = bestAccel(ctx, o, m)
@@ -30,7 +30,7 @@ func newQEMU(ctx context.Context, o Options) (*machine, error) {
 }
 
 // qemuCommand runs the unpacked QEMU with its own C library and data.
-func qemuCommand(ctx context.Context, dir string, accel Accel, o Options, initrd string) *exec.Cmd {
+func qemuCommand(ctx context.Context, dir string, accel Accel, o Options) *exec.Cmd {
 	const triplet = "x86_64-linux-gnu"
 	libs := []string{"lib/" + triplet, "usr/lib/" + triplet, "usr/lib/" + triplet + "/pulseaudio"}
 	for i, l := range libs {
@@ -43,7 +43,7 @@ func qemuCommand(ctx context.Context, dir string, accel Accel, o Options, initrd
 		"-smp", strconv.Itoa(o.CPUs), "-m", strconv.Itoa(o.Memory),
 		"-chardev", "stdio,id=log,signal=off", "-serial", "chardev:log",
 		"-chardev", "file,id=wire,path=/dev/fd/3", "-serial", "chardev:wire",
-		"-kernel", o.Kernel.Image, "-initrd", initrd,
+		"-kernel", o.Kernel.Image, "-initrd", "/dev/fd/4",
 		"-append", strings.Join(kernelParameters(o), " "),
 	}
 	cmd := exec.CommandContext(ctx, filepath.Join(dir, "lib", triplet, "ld-linux-x86-64.so.2"), append(args, accelArgs(accel)...)...)

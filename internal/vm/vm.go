@@ -88,8 +88,8 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer initrd.remove()
-	return m.run(ctx, o, initrd.path)
+	defer initrd.Close()
+	return m.run(ctx, o, initrd)
 }
 
 func (o *Options) setDefaults() {

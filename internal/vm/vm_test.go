@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -157,9 +158,55 @@ func TestTimeout(t *testing.T) {
 	if !errors.Is(err, vm.ErrTimeout) {
 		t.Errorf("got %v, want %v", err, vm.ErrTimeout)
 	}
-	if left := children(t); left != "" {
+	if left := children(t, os.Getpid()); left != "" {
 		t.Errorf("processes left: %s", left)
 	}
+}
+
+// TestMachineDiesWithItsParent kills the process that runs the machine, which
+// leaves it no chance to clean up.
+func TestMachineDiesWithItsParent(t *testing.T) {
+	openLab(t, "6.1") // so that everything is fetched
+	runner := filepath.Join(t.TempDir(), "vmrun")
+	if out, err := exec.Command("go", "build", "-o", runner, "kshm/internal/cmd/vmrun").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	program, err := vm.Prog()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(runner, program, "hang")
+	hanging := make(chan struct{})
+	cmd.Stdout, cmd.Stderr = &trigger{text: "hanging", pull: sync.OnceFunc(func() { close(hanging) })}, os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-hanging:
+	case <-time.After(3 * time.Minute):
+		t.Error("the guest did not start")
+	}
+	machines := strings.Fields(children(t, cmd.Process.Pid))
+	cmd.Process.Kill()
+	cmd.Wait()
+	if len(machines) != 1 {
+		t.Fatalf("it ran %d machines, want 1", len(machines))
+	}
+	for end := time.Now().Add(time.Minute); runs(machines[0]); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the machine still runs")
+		}
+	}
+}
+
+// runs reports whether a process is there and not a zombie.
+func runs(pid string) bool {
+	b, err := os.ReadFile("/proc/" + pid + "/stat")
+	if err != nil {
+		return false
+	}
+	_, after, _ := strings.Cut(string(b), ") ")
+	return !strings.HasPrefix(after, "Z")
 }
 
 // A trigger pulls when it has seen a text.
@@ -177,10 +224,10 @@ func (w *trigger) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// children lists the processes that this one has started and that still run.
-func children(t *testing.T) string {
+// children lists the processes that a process has started and that still run.
+func children(t *testing.T, pid int) string {
 	t.Helper()
-	tasks, err := filepath.Glob("/proc/self/task/*/children")
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 	if err != nil || len(tasks) == 0 {
 		t.Fatal("the host's kernel does not list children", err)
 	}
