@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * The end of a share, in two steps. Whoever takes the reason away from
+ * KSHM_LIVE has begun it: DONE, the last close, the end of the address space,
+ * removal of the device, in their own task, or a revoke, in any context, which
+ * leaves the second step to a worker. Everybody else waits until it is over.
+ */
+#include <linux/ktime.h>
+#include <linux/poll.h>
+#include <linux/vmalloc.h>
+#include "internal.h"
+
+#define STOP_PATIENCE_MS 5000
+
+bool kshm_begin_end(struct kshm_session *ses, enum kshm_reason reason)
+{
+	if (atomic_cmpxchg(&ses->reason, KSHM_LIVE, reason) != KSHM_LIVE)
+		return false;
+	kshm_gate_shut(&ses->calls);
+	kshm_gate_shut(&ses->users);
+	return true;
+}
+
+static void stop_driver(struct kshm_session *ses)
+{
+	const struct kshm_driver *driver = ses->share.driver;
+	ktime_t begin = ktime_get();
+
+	driver->stop(&ses->share, atomic_read(&ses->reason));
+	if (ktime_ms_delta(ktime_get(), begin) > STOP_PATIENCE_MS)
+		pr_warn("kshm: stop() of %s took more than %d ms\n", driver->name,
+			STOP_PATIENCE_MS);
+}
+
+static void unlink_session(struct kshm_session *ses)
+{
+	struct kshm_device *device = ses->open->device;
+
+	spin_lock(&device->lock);
+	list_del_init(&ses->of_device);
+	spin_unlock(&device->lock);
+	spin_lock(&ses->owner->lock);
+	list_del_init(&ses->of_owner);
+	spin_unlock(&ses->owner->lock);
+}
+
+/* Gives the memory back. May sleep; called once, by whoever began the end. */
+void kshm_finish_end(struct kshm_session *ses)
+{
+	kshm_gate_drain(&ses->calls, "a kick");
+	cancel_work_sync(&ses->work);
+	if (ses->accepted && ses->share.driver->stop)
+		stop_driver(ses);
+	kshm_gate_drain(&ses->users, "kshm_exit()");
+	irq_work_sync(&ses->poke_work);
+
+	vunmap(ses->share.base);
+	kshm_unpin(ses);
+	kshm_uncharge(&ses->charge);
+	atomic_dec(&ses->open->sessions);
+	unlink_session(ses);
+	complete_all(&ses->ended);
+	wake_up_poll(&ses->wait, EPOLLIN | EPOLLHUP);
+}
+
+/* Ends a live share, or waits for its end: on return it is over. */
+void kshm_end(struct kshm_session *ses, enum kshm_reason reason)
+{
+	if (kshm_begin_end(ses, reason))
+		kshm_finish_end(ses);
+	else
+		wait_for_completion(&ses->ended);
+}
+
+/*
+ * Ends every share of a list that nothing is added to any more. An entry
+ * leaves the list before its end is over, so the loop makes progress.
+ */
+void kshm_end_all(struct list_head *sessions, size_t offset, spinlock_t *lock,
+		  enum kshm_reason reason)
+{
+	struct kshm_session *ses;
+
+	for (;;) {
+		spin_lock(lock);
+		if (list_empty(sessions)) {
+			spin_unlock(lock);
+			return;
+		}
+		ses = (void *)sessions->next - offset;
+		kref_get(&ses->kref);
+		spin_unlock(lock);
+		kshm_end(ses, reason);
+		kshm_session_put(ses);
+	}
+}

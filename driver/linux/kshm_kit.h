@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/*
+ * kshm_kit.h - what a Linux driver needs to share memory with programs.
+ *
+ * Fill in a struct kshm_driver and register it. The kit makes the device node
+ * /dev/kshm/NAME and does pinning, mapping, accounting, death, revocation,
+ * events and statistics; the driver gets a kernel address.
+ *
+ * A struct kshm_share is valid from share() until stop() returns. Whatever
+ * reaches it from elsewhere than a callback (an interrupt, a timer, another
+ * thread) is stopped by stop(), or brackets its use with kshm_enter() and
+ * kshm_exit() and finds the pointer under a lock of the driver's that stop()
+ * takes to hide it.
+ *
+ * The program may change any byte at any time. Read a shared word once, with
+ * READ_ONCE() or smp_load_acquire(), check it, and only then use it.
+ */
+#ifndef KSHM_KIT_H
+#define KSHM_KIT_H
+
+#include <linux/module.h>
+#include <linux/types.h>
+#include "kshm.h"
+
+struct kshm_device;
+struct kshm_driver;
+
+struct kshm_share {
+	void *base; /* kernel address of the program's first byte */
+	size_t length; /* bytes; nothing behind them is the driver's */
+	u64 cookie; /* the program's own name for the share */
+	u32 access; /* KSHM_ACCESS_*; without WRITE the mapping is read-only */
+	void *priv; /* priv_size bytes of the driver's, zeroed */
+	const struct kshm_driver *driver;
+};
+
+struct kshm_driver {
+	const char *name; /* of the node; letters, digits, '-' and '_' */
+	u32 version; /* shown to programs */
+	umode_t mode; /* of the node; 0 means 0600 */
+	size_t priv_size; /* bytes per share, for priv */
+	u64 min_length; /* bytes per share; 0 means 1 */
+	u64 max_length; /* bytes per share; 0 means the kit's cap */
+
+	/*
+	 * A program offers memory. In its process, may sleep. An error refuses
+	 * the share, and stop() is not called. Optional.
+	 */
+	int (*share)(struct kshm_share *s);
+
+	/*
+	 * A program kicks. In its process, may sleep, but not for ever, and
+	 * killably; concurrently with itself; never after ending has begun.
+	 * Optional: without it a kick queues work().
+	 */
+	int (*kick)(struct kshm_share *s);
+
+	/*
+	 * In a worker, may sleep; one at a time per share; has finished when
+	 * stop() is called, so a long one watches kshm_ending(). Optional.
+	 */
+	void (*work)(struct kshm_share *s);
+
+	/*
+	 * The share ends. Once, in an unknown task: no access to user memory, no
+	 * waiting for a program, bounded (the kit warns after 5 seconds). After
+	 * it, the kit waits for what is between kshm_enter() and kshm_exit().
+	 * Optional.
+	 */
+	void (*stop)(struct kshm_share *s, enum kshm_reason reason);
+
+	/*
+	 * A program sends a code of the driver's own. buffer holds in bytes of
+	 * its data and has room for out bytes of answer. Returns the length of
+	 * the answer, or an error, -ENOTTY for an unknown code. In the program's
+	 * process, may sleep, killably; not tied to a share. Optional.
+	 */
+	ssize_t (*control)(u32 code, void *buffer, size_t in, size_t out);
+
+	struct kshm_device *device; /* the kit's */
+};
+
+/* Makes the node; the driver is called from here on. May sleep. */
+int __kshm_register_driver(struct kshm_driver *driver, struct module *owner);
+#define kshm_register_driver(driver) __kshm_register_driver(driver, THIS_MODULE)
+
+/*
+ * Removes the node, ends all shares with KSHM_END_GONE and waits for running
+ * callbacks. Programs keep their descriptors; every use of them fails.
+ */
+void kshm_unregister_driver(struct kshm_driver *driver);
+
+#define module_kshm_driver(driver) \
+	module_driver(driver, kshm_register_driver, kshm_unregister_driver)
+
+/*
+ * Take and give back the right to use the memory, in any context, NMI
+ * included. kshm_enter() fails once ending has begun; ending waits for the
+ * matching kshm_exit().
+ */
+bool kshm_enter(struct kshm_share *s);
+void kshm_exit(struct kshm_share *s);
+
+/* Ending has begun; a long-running callback should return soon. Any context. */
+bool kshm_ending(struct kshm_share *s);
+
+/* Raises an event for the program. Any context, NMI included. */
+void kshm_notify(struct kshm_share *s);
+
+/* Has work() called, once more if it runs now. Any context but NMI. */
+void kshm_queue(struct kshm_share *s);
+
+/* Ends the share from the driver's side, soon after. Any context. */
+void kshm_revoke(struct kshm_share *s);
+
+/*
+ * The same for shared words that broke a protocol: offset says where in the
+ * share the first one lies, why is the driver's number for what was wrong.
+ */
+void kshm_corrupt(struct kshm_share *s, u64 offset, u32 why);
+
+#endif /* KSHM_KIT_H */

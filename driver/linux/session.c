@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/* The share's descriptor: DONE, KICK, STATS, read and poll. */
+#include <linux/fs.h>
+#include <linux/poll.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include "internal.h"
+
+static void session_free(struct kref *kref)
+{
+	struct kshm_session *ses = container_of(kref, struct kshm_session, kref);
+
+	if (ses->owner)
+		kshm_owner_put(ses->owner);
+	kshm_open_put(ses->open);
+	kfree(ses);
+}
+
+void kshm_session_put(struct kshm_session *ses)
+{
+	kref_put(&ses->kref, session_free);
+}
+
+/* Returns the reason with which the share ended, by this DONE or before it. */
+static int session_done(struct kshm_session *ses)
+{
+	if (kshm_begin_end(ses, KSHM_END_DONE))
+		kshm_finish_end(ses);
+	else if (wait_for_completion_killable(&ses->ended))
+		return -EINTR;
+	return atomic_read(&ses->reason);
+}
+
+static int session_kick(struct kshm_session *ses)
+{
+	const struct kshm_driver *driver;
+	int err = 0;
+
+	if (!kshm_gate_enter(&ses->calls))
+		return -ESHUTDOWN;
+	driver = ses->share.driver;
+	atomic64_inc(&ses->kicks);
+	if (driver->kick)
+		err = driver->kick(&ses->share);
+	else if (driver->work)
+		queue_work(kshm_wq, &ses->work);
+	else
+		err = -EOPNOTSUPP;
+	if (kshm_gate_leave(&ses->calls))
+		complete(&ses->calls.idle);
+	return err;
+}
+
+static int session_stats(struct kshm_session *ses, struct kshm_stats *st, void __user *arg)
+{
+	bool over = completion_done(&ses->ended);
+
+	*st = (struct kshm_stats){
+		.size = st->size,
+		.reason = atomic_read(&ses->reason),
+		.access = ses->share.access,
+		.length = ses->share.length,
+		.pinned = over ? 0 : (u64)ses->npages << PAGE_SHIFT,
+		.kicks = atomic64_read(&ses->kicks),
+		.events = atomic64_read(&ses->events),
+		.wakes = atomic64_read(&ses->wakes),
+		.pin_ns = ses->pin_ns,
+		.map_ns = ses->map_ns,
+		.corrupt_offset = READ_ONCE(ses->corrupt_offset),
+		.corrupt_why = READ_ONCE(ses->corrupt_why),
+	};
+	return kshm_copy_answer(arg, st, sizeof(*st));
+}
+
+static long session_ioctl(struct file *file, unsigned int command, unsigned long arg)
+{
+	struct kshm_session *ses = file->private_data;
+	void __user *user = (void __user *)arg;
+	struct kshm_share_cmd c;
+	struct kshm_stats st;
+	int err;
+
+	switch (command) {
+	case KSHM_DONE:
+	case KSHM_KICK:
+		err = kshm_copy_command(&c, sizeof(c), sizeof(c), user);
+		if (!err && (c.flags || c.share))
+			err = -EINVAL;
+		if (err)
+			return err;
+		return command == KSHM_DONE ? session_done(ses) : session_kick(ses);
+	case KSHM_STATS:
+		err = kshm_copy_command(&st, sizeof(st), sizeof(st), user);
+		if (!err && (st.flags || st.share))
+			err = -EINVAL;
+		return err ?: session_stats(ses, &st, user);
+	}
+	return -ENOTTY;
+}
+
+/*
+ * Is there something to read? Says first that somebody is about to sleep: the
+ * barrier pairs with the one in kshm_notify(), so that either this sees the
+ * event or the notifier sees armed.
+ */
+static bool session_ready(struct kshm_session *ses)
+{
+	smp_store_mb(ses->armed, 1);
+	return atomic64_read(&ses->events) != READ_ONCE(ses->seen) ||
+	       completion_done(&ses->ended);
+}
+
+static ssize_t session_read(struct file *file, char __user *buf, size_t count, loff_t *pos)
+{
+	struct kshm_session *ses = file->private_data;
+	u64 events;
+
+	if (count < sizeof(events))
+		return -EINVAL;
+	if (!session_ready(ses)) {
+		if (file->f_flags & O_NONBLOCK)
+			return -EAGAIN;
+		if (wait_event_interruptible(ses->wait, session_ready(ses)))
+			return -ERESTARTSYS;
+	}
+	events = atomic64_read(&ses->events);
+	if (events == READ_ONCE(ses->seen))
+		return 0;
+	if (put_user(events, (u64 __user *)buf))
+		return -EFAULT;
+	WRITE_ONCE(ses->seen, events);
+	return sizeof(events);
+}
+
+static __poll_t session_poll(struct file *file, poll_table *table)
+{
+	struct kshm_session *ses = file->private_data;
+
+	poll_wait(file, &ses->wait, table);
+	if (!session_ready(ses))
+		return 0;
+	return completion_done(&ses->ended) ? EPOLLIN | EPOLLHUP : EPOLLIN;
+}
+
+/* May run in a worker, long after close() returned: see fput(). */
+static int session_release(struct inode *inode, struct file *file)
+{
+	struct kshm_session *ses = file->private_data;
+
+	kshm_end(ses, KSHM_END_CLOSED);
+	kshm_session_put(ses);
+	return 0;
+}
+
+const struct file_operations kshm_session_fops = {
+	.owner = THIS_MODULE,
+	.release = session_release,
+	.unlocked_ioctl = session_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+	.read = session_read,
+	.poll = session_poll,
+};
