@@ -13,9 +13,13 @@ type Device struct {
 	name      string
 	transport Transport
 
-	mu     sync.Mutex
-	closed bool
-	shares map[*shareState]struct{} // live, for Close
+	mu      sync.Mutex
+	closed  bool
+	sharing sync.WaitGroup           // calls of Share under way; none begins once closed
+	shares  map[*shareState]struct{} // live, for Close
+
+	closeOnce sync.Once
+	closeErr  error
 }
 
 // Open opens the driver called name. A plain name is looked up where the
@@ -63,10 +67,7 @@ func (d *Device) Alloc(size int, o *AllocOptions) (*Buffer, error) {
 	if o == nil {
 		o = &AllocOptions{}
 	}
-	d.mu.Lock()
-	closed := d.closed
-	d.mu.Unlock()
-	if closed {
+	if d.isClosed() {
 		return nil, &OpError{Op: "alloc", Device: d.name, Err: ErrClosed}
 	}
 	mem, free, err := d.transport.Alloc(size, *o)
@@ -91,6 +92,10 @@ func (d *Device) Share(b *Buffer, o *ShareOptions) (*Share, error) {
 	if o == nil {
 		o = &ShareOptions{}
 	}
+	if !d.beginShare() {
+		return nil, &OpError{Op: "share", Device: d.name, Err: ErrClosed}
+	}
+	defer d.sharing.Done()
 	if err := b.hold(); err != nil {
 		return nil, opError("share", d.name, err)
 	}
@@ -102,17 +107,28 @@ func (d *Device) Share(b *Buffer, o *ShareOptions) (*Share, error) {
 	}
 	st := &shareState{device: d, buffer: b, session: session, done: make(chan struct{})}
 	d.mu.Lock()
-	closed := d.closed
-	if !closed {
-		d.shares[st] = struct{}{}
-	}
+	d.shares[st] = struct{}{}
 	d.mu.Unlock()
 	go st.pump()
-	if closed {
-		st.end()
-		return nil, &OpError{Op: "share", Device: d.name, Err: ErrClosed}
-	}
 	return newShare(st), nil
+}
+
+// beginShare counts a Share in, which Close will wait for; false if the device
+// is closed.
+func (d *Device) beginShare() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return false
+	}
+	d.sharing.Add(1)
+	return true
+}
+
+func (d *Device) isClosed() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.closed
 }
 
 // Control sends one of the driver's own codes: in travels to the driver, its
@@ -124,25 +140,32 @@ func (d *Device) Control(ctx context.Context, code ControlCode, in, out []byte) 
 	if err := ctx.Err(); err != nil {
 		return 0, opError("control", d.name, err)
 	}
+	if d.isClosed() {
+		return 0, &OpError{Op: "control", Device: d.name, Err: ErrClosed}
+	}
 	n, err := d.transport.Control(ctx, code, in, out)
 	return n, opError("control", d.name, err)
 }
 
-// Close ends the device's shares, as Share.Close does, and closes the device.
-// A second call does nothing.
+// Close ends the device's shares, as Share.Close does, and closes the device;
+// it waits for calls of Share that are under way. It is idempotent.
 func (d *Device) Close() error {
+	d.closeOnce.Do(func() { d.closeErr = opError("close", d.name, d.close()) })
+	return d.closeErr
+}
+
+func (d *Device) close() error {
 	d.mu.Lock()
-	if d.closed {
-		d.mu.Unlock()
-		return nil
-	}
 	d.closed = true
+	d.mu.Unlock()
+	d.sharing.Wait()
+
+	d.mu.Lock()
 	live := make([]*shareState, 0, len(d.shares))
 	for st := range d.shares {
 		live = append(live, st)
 	}
 	d.mu.Unlock()
-
 	var first error
 	for _, st := range live {
 		if err := st.end(); err != nil && first == nil {
@@ -152,7 +175,7 @@ func (d *Device) Close() error {
 	if err := d.transport.Close(); err != nil && first == nil {
 		first = err
 	}
-	return opError("close", d.name, first)
+	return first
 }
 
 // forget takes an ended share off the list.

@@ -46,12 +46,13 @@ func (st *shareState) pump() {
 	if why == nil {
 		why = ErrClosed
 	}
-	st.mu.Lock()
-	st.err = why
-	st.mu.Unlock()
+	// The buffer is free before anybody can hear of the end.
 	st.buffer.release()
 	st.device.forget(st)
+	st.mu.Lock()
+	st.err = why
 	close(st.done)
+	st.mu.Unlock()
 }
 
 func (st *shareState) wake(events uint64) {
@@ -146,14 +147,20 @@ func (s *Share) Err() error {
 // Stats reads the kernel's counters of the share; after Close, their last
 // values.
 func (s *Share) Stats() (Stats, error) {
-	s.mu.Lock()
-	final := s.final
-	s.mu.Unlock()
-	if final != nil {
+	if final := s.lastWord(); final != nil {
 		return *final, nil
 	}
 	stats, err := s.session.Stats()
+	if final := s.lastWord(); err != nil && final != nil {
+		return *final, nil // Close came in between
+	}
 	return stats, opError("stats", s.device.name, err)
+}
+
+func (st *shareState) lastWord() *Stats {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.final
 }
 
 // Close ends the share: it says DONE and returns when the driver has stopped

@@ -9,7 +9,7 @@ import (
 )
 
 // View looks at the bytes of b from off on as a T, without a copy. T has a
-// fixed size and no pointers in it (no string, slice, map, interface, func or
+// fixed size, 1 byte and up, and no pointers in it (no string, slice, map, interface, func or
 // channel either); off suits T's alignment and all of T lies inside b.
 // The view is memory like b's: it ends with the buffer, and words that the
 // driver uses at the same time need sync/atomic.
@@ -19,6 +19,9 @@ func View[T any](b []byte, off int) (*T, error) {
 	t := reflect.TypeFor[T]()
 	if name := pointerIn(t); name != "" {
 		return nil, &OpError{Op: "view", Err: fmt.Errorf("%w: %s holds a pointer (%s)", ErrInvalid, t, name)}
+	}
+	if t.Size() == 0 {
+		return nil, &OpError{Op: "view", Err: fmt.Errorf("%w: %s has no size", ErrInvalid, t)}
 	}
 	if off < 0 || off > len(b) || t.Size() > uintptr(len(b)-off) {
 		return nil, &OpError{Op: "view", Err: fmt.Errorf("%w: %s of %d bytes at %d is outside %d bytes", ErrInvalid, t, t.Size(), off, len(b))}
