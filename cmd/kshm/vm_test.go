@@ -4,6 +4,9 @@ package main
 
 import (
 	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -44,6 +47,35 @@ func TestVMRunUsage(t *testing.T) {
 func TestVMRunBadKernelImage(t *testing.T) {
 	status, _, stderr := kshm(t, "vm", "run", "--kernel", "./vm_test.go", "--", "x")
 	if status != 1 || !strings.Contains(stderr, "not a bzImage") {
+		t.Errorf("status %d, want 1; stderr %q", status, stderr)
+	}
+}
+
+// TestVMRunStatus boots a machine; the program's status is the command's.
+func TestVMRunStatus(t *testing.T) {
+	if os.Getenv("KSHM_VM") == "" {
+		t.Skip("boots a virtual machine; set KSHM_VM=1")
+	}
+	prog := filepath.Join(t.TempDir(), "prog")
+	build := exec.Command("go", "build", "-o", prog, "kshm/internal/vm/testdata/prog")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	log := filepath.Join(t.TempDir(), "log")
+	status, stdout, stderr := kshm(t, "vm", "run", "--log", log, "--hugepages", "3", "--", prog, "hugepages")
+	if status != 0 || stdout != "3\n" {
+		t.Errorf("status %d, want 0; stdout %q, want 3; stderr %q", status, stdout, stderr)
+	}
+	if b, err := os.ReadFile(log); err != nil || len(b) == 0 {
+		t.Errorf("the kernel log has %d bytes, error %v", len(b), err)
+	}
+	status, _, stderr = kshm(t, "vm", "run", "--", prog, "exit", "7")
+	if status != 7 {
+		t.Errorf("status %d, want 7; stderr %q", status, stderr)
+	}
+	status, _, stderr = kshm(t, "vm", "run", "--", prog, "kmsg", "<4>BUG: on request")
+	if status != 1 || !strings.Contains(stderr, "complaint") {
 		t.Errorf("status %d, want 1; stderr %q", status, stderr)
 	}
 }

@@ -20,7 +20,6 @@ type Kernel struct {
 	Release string // what uname -r says, e.g. "6.1.0-56-cloud-amd64"; "" if unknown
 	Modules string // folder with the kernel's own modules; "" if it has none
 	Arch    string // as GOARCH has it
-	UML     bool   // Image is a user-mode Linux executable
 }
 
 // KernelNames lists the kernels that package deps can fetch, the default first.

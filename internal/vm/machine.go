@@ -38,21 +38,23 @@ func (m *machine) run(ctx context.Context, o Options, initrd *os.File) (*Result,
 		return nil, fmt.Errorf("vm: %w", err)
 	}
 	defer r.Close()
-	var log, complaint bytes.Buffer
+	log, complaint := limited{max: maxLog}, limited{max: maxLog}
 	cmd := m.command(ctx, m.accel, o)
 	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = &log, &complaint, []*os.File{w, initrd}
 	cmd.WaitDelay = 5 * time.Second
-	defer dieWithParent(cmd)()
+	release := contain(cmd)
 	begin := time.Now()
 	err = cmd.Start()
 	w.Close()
 	if err != nil {
+		release()
 		return nil, fmt.Errorf("vm: %w", err)
 	}
 	var g guestState
 	var reader sync.WaitGroup
 	reader.Go(func() { g.follow(r, o) })
 	waitErr := cmd.Wait()
+	release() // of the last who could keep the pipe open
 	reader.Wait()
 	res := &Result{Log: log.Bytes(), Elapsed: time.Since(begin), Accel: m.accel}
 	if g.report != nil {
@@ -66,6 +68,20 @@ func (m *machine) run(ctx context.Context, o Options, initrd *os.File) (*Result,
 		return res, fmt.Errorf("vm: %s: %w: %s", filepath.Base(cmd.Path), waitErr, bytes.TrimSpace(complaint.Bytes()))
 	}
 	return res, errors.Join(judge(res, g.report), g.err)
+}
+
+// maxLog bounds what is kept of a kernel that does not stop complaining.
+const maxLog = 32 << 20
+
+// A limited buffer keeps the first max bytes of what is written to it.
+type limited struct {
+	bytes.Buffer
+	max int
+}
+
+func (l *limited) Write(p []byte) (int, error) {
+	l.Buffer.Write(p[:min(len(p), l.max-l.Len())])
+	return len(p), nil
 }
 
 // A guestState is what the guest has said so far.

@@ -5,4 +5,4 @@ package vm
 
 import "os/exec"
 
-func dieWithParent(*exec.Cmd) (release func()) { return func() {} }
+func contain(*exec.Cmd) (release func()) { return func() {} }

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MIT
+
+package vm
+
+import (
+	"os/exec"
+	"runtime"
+	"syscall"
+)
+
+// contain keeps a machine, which may consist of several processes, from
+// outliving its use: they form a group that is killed with the context and on
+// release, and the kernel kills the first when this process ends, however it
+// ends. To Linux the parent is a thread, so the calling goroutine keeps its own
+// until release.
+func contain(cmd *exec.Cmd) (release func()) {
+	runtime.LockOSThread()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	kill := func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.Cancel = kill
+	return func() {
+		if cmd.Process != nil {
+			kill() // fails if, as is usual, nobody is left
+		}
+		runtime.UnlockOSThread()
+	}
+}
