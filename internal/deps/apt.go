@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 )
@@ -26,6 +27,9 @@ type archive struct {
 }
 
 func openArchive(ctx context.Context, w io.Writer, root string, c Component) (*archive, error) {
+	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
+		return nil, &UnavailableError{What: c.Name, Why: "what is pinned runs on Linux on amd64 only"}
+	}
 	for _, tool := range []string{"apt-get", "apt-config", "dpkg-deb"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			return nil, &UnavailableError{What: c.Name, Why: tool + " is not installed; this needs a Debian system", Err: err}

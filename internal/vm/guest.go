@@ -29,10 +29,6 @@ func buildGuest(ctx context.Context, arch string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	goTool, err := exec.LookPath("go")
-	if err != nil {
-		return "", &deps.UnavailableError{What: "the guest's init", Why: "the go command is not on the PATH", Err: err}
-	}
 	sum, err := guestDigest(arch)
 	if err != nil {
 		return "", err
@@ -40,6 +36,10 @@ func buildGuest(ctx context.Context, arch string) (string, error) {
 	path := filepath.Join(root, "guest", "init-"+arch+"-"+sum[:16])
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
+	}
+	goTool, err := exec.LookPath("go")
+	if err != nil {
+		return "", &deps.UnavailableError{What: "the guest's init", Why: "the go command is not on the PATH", Err: err}
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return "", fmt.Errorf("vm: %w", err)
