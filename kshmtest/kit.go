@@ -53,6 +53,13 @@ func (s *Share) Enter() bool { return s.users.Acquire() }
 // Exit ends a bracket.
 func (s *Share) Exit() { s.users.Release() }
 
+// Ending says whether the share has begun to end: long work should stop.
+func (s *Share) Ending() bool {
+	s.kit.mu.Lock()
+	defer s.kit.mu.Unlock()
+	return s.reason != kshm.Live
+}
+
 // Notify raises an event for the program. It never waits.
 func (s *Share) Notify() { s.irp.Event.Set() }
 
