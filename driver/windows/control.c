@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
  * control.c - the control codes other than SHARE and WAIT, and the rules of all commands.
+ *
+ * Every refusal is an error status, never a warning (0x8...): with a warning, the I/O manager
+ * posts a completion packet although the request never pended.
  */
 #include "kit.h"
 

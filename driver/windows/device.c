@@ -20,10 +20,15 @@ static DRIVER_DISPATCH KshmDispatchCreate, KshmDispatchCleanup, KshmDispatchClos
 static NTSTATUS KshmCreate(PKSHM_DEVICE Device, PFILE_OBJECT FileObject)
 {
 	PKSHM_FILE file;
+	BOOLEAN stopping;
+	KIRQL irql;
 
 	if (FileObject->FileName.Length != 0)
 		return STATUS_OBJECT_NAME_NOT_FOUND; /* there is nothing below the device */
-	if (Device->Stopping)
+	KeAcquireSpinLock(&Device->Lock, &irql);
+	stopping = Device->Stopping;
+	KeReleaseSpinLock(&Device->Lock, irql);
+	if (stopping)
 		return STATUS_DELETE_PENDING;
 	file = ExAllocatePoolWithTag(NonPagedPoolNx, sizeof(*file), KSHM_TAG);
 	if (file == NULL)

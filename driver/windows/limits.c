@@ -80,26 +80,6 @@ static NTSTATUS KshmFileHasRoom(PKSHM_BODY Body)
 	return STATUS_SUCCESS;
 }
 
-/* Lock held. Forgets ended shares: those of the same cookie, and the oldest ones. */
-static VOID KshmForget(PKSHM_BODY Body)
-{
-	PKSHM_FILE file = Body->File;
-	PLIST_ENTRY e, older;
-	ULONG ended = 0;
-
-	for (e = file->Bodies.Blink; e != &file->Bodies; e = older) {
-		PKSHM_BODY other = CONTAINING_RECORD(e, KSHM_BODY, FileLink);
-
-		older = e->Blink;
-		if (!other->Ended)
-			continue;
-		if (other->Share.Cookie != Body->Share.Cookie && ++ended < KSHM_REMEMBER)
-			continue;
-		RemoveEntryList(e);
-		KshmRelease(other);
-	}
-}
-
 /* Enters the body into the lists, where it counts; the file's list holds a reference. */
 NTSTATUS KshmReserve(PKSHM_BODY Body)
 {
@@ -117,7 +97,6 @@ NTSTATUS KshmReserve(PKSHM_BODY Body)
 	if (NT_SUCCESS(status))
 		status = KshmUserHasRoom(Body);
 	if (NT_SUCCESS(status)) {
-		KshmForget(Body);
 		Body->References++;
 		InsertTailList(&Body->File->Bodies, &Body->FileLink);
 		InsertTailList(&device->Bodies, &Body->DeviceLink);

@@ -59,6 +59,6 @@ VOID KshmPatientWait(PKEVENT Event, const char *For)
 	while (KeWaitForSingleObject(Event, Executive, KernelMode, FALSE, &timeout) ==
 	       STATUS_TIMEOUT) {
 		waited += KSHM_PATIENCE;
-		DbgPrint("kshm: waiting for %s for %lu s\n", For, waited);
+		DbgPrint("kshm: waiting for %s for %u s\n", For, (unsigned int)waited);
 	}
 }

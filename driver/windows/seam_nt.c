@@ -14,7 +14,7 @@ NTSTATUS KshmMap(PKSHM_BODY Body, const struct kshm_share_args *Args)
 	ULONG64 start = KshmNanoseconds();
 
 	if (MmGetMdlByteOffset(mdl) != 0)
-		return STATUS_DATATYPE_MISALIGNMENT;
+		return STATUS_MAPPED_ALIGNMENT;
 	if ((ULONG_PTR)MmGetMdlVirtualAddress(mdl) != Args->address ||
 	    MmGetMdlByteCount(mdl) != Args->length)
 		return STATUS_INVALID_PARAMETER;

@@ -22,7 +22,7 @@ static NTSTATUS KshmCheckShare(PKSHM_DEVICE Device, PIRP Irp,
 	    Args->length != stack->Parameters.DeviceIoControl.OutputBufferLength)
 		return STATUS_INVALID_PARAMETER;
 	if (Args->address % PAGE_SIZE != 0)
-		return STATUS_DATATYPE_MISALIGNMENT;
+		return STATUS_MAPPED_ALIGNMENT;
 	if (Args->length < KshmMinLength(Device->Driver) ||
 	    Args->length > KshmMaxLength(Device->Driver))
 		return STATUS_INVALID_BUFFER_SIZE;
@@ -116,6 +116,29 @@ static VOID KshmAbandon(PKSHM_BODY Body)
 }
 
 /*
+ * Lock held. The file forgets ended shares: that of the same cookie, and the oldest ones. Not
+ * before the new share is sure to come: a refusal changes nothing.
+ */
+static VOID KshmForget(PKSHM_BODY Body)
+{
+	PKSHM_FILE file = Body->File;
+	PLIST_ENTRY e, older;
+	ULONG ended = 0;
+
+	for (e = file->Bodies.Blink; e != &file->Bodies; e = older) {
+		PKSHM_BODY other = CONTAINING_RECORD(e, KSHM_BODY, FileLink);
+
+		older = e->Blink;
+		if (!other->Ended)
+			continue;
+		if (other->Share.Cookie != Body->Share.Cookie && ++ended < KSHM_REMEMBER)
+			continue;
+		RemoveEntryList(e);
+		KshmRelease(other);
+	}
+}
+
+/*
  * The request waits from here on. What came meanwhile, a cancellation or an end that found the
  * share not ready, ends it at once, in the same way as later.
  */
@@ -126,6 +149,7 @@ static NTSTATUS KshmPend(PKSHM_BODY Body)
 
 	IoMarkIrpPending(Body->Irp);
 	KeAcquireSpinLock(&device->Lock, &irql);
+	KshmForget(Body);
 	Body->Ready = TRUE;
 	if (Body->Reason != KSHM_LIVE)
 		KshmQueueEnd(Body);
