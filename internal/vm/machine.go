@@ -21,7 +21,7 @@ import (
 
 // A machine knows how to start one kind of virtual machine: the kernel log
 // comes out of its standard output, the guest's frames out of file descriptor 3,
-// and the initramfs is file descriptor 4.
+// and the initramfs is file descriptor 4; disks follow.
 type machine struct {
 	accel   Accel
 	command func(ctx context.Context, a Accel, o Options) *exec.Cmd
@@ -30,6 +30,8 @@ type machine struct {
 func newMachine(ctx context.Context, o Options) (*machine, error) {
 	return newQEMU(ctx, o)
 }
+
+const firstDisk = 5
 
 // run starts the machine, follows it to its end and judges.
 func (m *machine) run(ctx context.Context, o Options, initrd *os.File) (*Result, error) {
@@ -40,7 +42,7 @@ func (m *machine) run(ctx context.Context, o Options, initrd *os.File) (*Result,
 	defer r.Close()
 	log, complaint := limited{max: maxLog}, limited{max: maxLog}
 	cmd := m.command(ctx, m.accel, o)
-	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = &log, &complaint, []*os.File{w, initrd}
+	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = &log, &complaint, append([]*os.File{w, initrd}, o.Disks...)
 	cmd.WaitDelay = 5 * time.Second
 	release := contain(cmd)
 	begin := time.Now()

@@ -56,7 +56,11 @@ func (o *Options) modules() ([]module, error) {
 		l.seen[user.name] = true
 		users = append(users, user)
 	}
-	for _, name := range o.KernelModules {
+	kernels := o.KernelModules
+	if len(o.Disks) > 0 {
+		kernels = append([]string{"virtio_pci", "virtio_blk"}, kernels...)
+	}
+	for _, name := range kernels {
 		if err := l.own(name); err != nil {
 			return nil, err
 		}

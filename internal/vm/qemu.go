@@ -46,9 +46,21 @@ func qemuCommand(ctx context.Context, dir string, accel Accel, o Options) *exec.
 		"-kernel", o.Kernel.Image, "-initrd", "/dev/fd/4",
 		"-append", strings.Join(kernelParameters(o), " "),
 	}
+	args = append(args, diskArgs(len(o.Disks))...)
 	cmd := exec.CommandContext(ctx, filepath.Join(dir, "lib", triplet, "ld-linux-x86-64.so.2"), append(args, accelArgs(accel)...)...)
 	cmd.Env = append(os.Environ(), "QEMU_MODULE_DIR="+filepath.Join(dir, "usr/lib", triplet, "qemu"))
 	return cmd
+}
+
+// diskArgs returns n disks. The files are inherited, behind the two that every
+// machine has, so a disk is the very file that the caller opened.
+func diskArgs(n int) (args []string) {
+	for i := range n {
+		args = append(args,
+			"-blockdev", fmt.Sprintf("driver=raw,node-name=disk%d,read-only=on,file.driver=file,file.filename=/dev/fd/%d,file.locking=off", i, firstDisk+i),
+			"-device", fmt.Sprintf("virtio-blk-pci,drive=disk%d", i))
+	}
+	return args
 }
 
 // accelArgs returns QEMU's processor. What is left out of it: QEMU 7.2

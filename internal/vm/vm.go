@@ -13,6 +13,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -35,6 +36,11 @@ type Options struct {
 	Mkdir   []string // directories made in the guest
 	Stdin   string   // file on the host; no input if empty
 	Collect []File   // copied out of the guest afterwards, if they exist
+
+	// Disks are regular files that the guest sees as read-only disks, /dev/vda
+	// and on. It reads them while it runs, so they may be larger than its
+	// memory. A disk is whole sectors of 512 bytes; zeros fill up the last.
+	Disks []*os.File
 
 	Memory    int      // MiB; 1024 if 0
 	CPUs      int      // 2 if 0

@@ -8,6 +8,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/adler32"
+	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -299,6 +302,30 @@ func TestKernelModulesAndHugePages(t *testing.T) {
 		_, stdout, _, err = l.boot(t, vm.Options{HugePages: 7}, "hugepages")
 		if err != nil || stdout != "7\n" {
 			t.Errorf("got %q, error %v; want 7 huge pages", stdout, err)
+		}
+	})
+}
+
+// TestDisk gives the guest a file that has lost its name and does not end on a
+// sector, larger than the guest's memory.
+func TestDisk(t *testing.T) {
+	const size, memory = 200<<20 + 100, 160
+	f, err := os.CreateTemp(t.TempDir(), "disk")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	os.Remove(f.Name())
+	h := adler32.New()
+	if _, err := io.CopyN(io.MultiWriter(f, h), rand.NewChaCha8([32]byte{}), size); err != nil {
+		t.Fatal(err)
+	}
+	h.Write(make([]byte, 512-size%512))
+	want := fmt.Sprintf("%d <nil>\nwrite refused: true\n", h.Sum32())
+	eachKernel(t, func(t *testing.T, l lab) {
+		_, stdout, _, err := l.boot(t, vm.Options{Disks: []*os.File{f}, Memory: memory}, "disk", "/dev/vda")
+		if err != nil || stdout != want {
+			t.Errorf("got %q, error %v; want %q", stdout, err, want)
 		}
 	})
 }
