@@ -97,7 +97,7 @@ func doneIdempotent(b *bench) {
 func doneRaces(b *bench) {
 	be := b.device()
 	mem := b.alloc(be)
-	for range 100 {
+	for range 50 {
 		w := b.shareOf(be, mem)
 		w.write()
 		var all sync.WaitGroup
