@@ -55,7 +55,7 @@ func (f *File) finish(irp *IRP) {
 	d := f.device
 	if irp.MDL != nil {
 		irp.MDL.unlock()
-		d.trace("IoCompleteRequest: %v; system address gone, pages unlocked", irp.status)
+		d.trace("unmaps the address, unlocks the pages, signals the program")
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

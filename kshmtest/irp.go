@@ -80,7 +80,7 @@ func (irp *IRP) Cancel() bool {
 	if routine == nil {
 		return false
 	}
-	irp.File.device.trace("IoCancelIrp calls the cancel routine")
+	irp.File.device.trace("cancels the request")
 	routine(irp)
 	return true
 }

@@ -39,7 +39,7 @@ func (t *transport) Share(mem []byte, o kshm.ShareOptions) (kshm.Session, error)
 	}
 	irp.MDL = mdl
 	locked := time.Now()
-	t.file.device.trace("DeviceIoControl(%#08x): %d bytes probed, locked, described by an MDL", uint32(irp.Code), len(mem))
+	t.file.device.trace("%#08x: locks %d bytes, describes them in an MDL", uint32(irp.Code), len(mem))
 	status, err := t.file.send(irp)
 	if err != nil {
 		mdl.unlock()
