@@ -4,6 +4,7 @@ package ring_test
 
 import (
 	"errors"
+	"math"
 	"testing"
 	"time"
 
@@ -66,12 +67,12 @@ func TestGeometryErrors(t *testing.T) {
 	for name, change := range map[string]func(*ring.Group){
 		"capacity below":  func(g *ring.Group) { g.Capacity = 2048 },
 		"capacity odd":    func(g *ring.Group) { g.Capacity = 4104 },
-		"capacity above":  func(g *ring.Group) { g.Capacity = 2 * ring.MaxCapacity },
+		"capacity above":  func(g *ring.Group) { g.Capacity = math.MaxInt/2 + 1 },
 		"no rings":        func(g *ring.Group) { g.Count = 0 },
 		"negative count":  func(g *ring.Group) { g.Count = -1 },
 		"too many rings":  func(g *ring.Group) { g.Count = ring.MaxCount + 1 },
 		"past the end":    func(g *ring.Group) { g.Count = 3 },
-		"offset past end": func(g *ring.Group) { g.Offset = 1 << 40 },
+		"offset past end": func(g *ring.Group) { g.Offset = math.MaxInt &^ 4095 },
 		"offset odd":      func(g *ring.Group) { g.Offset = 8 },
 		"offset negative": func(g *ring.Group) { g.Offset = -4096 },
 		"direction":       func(g *ring.Group) { g.Direction = 2 },

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"testing"
 
 	"kshm/ring"
@@ -121,7 +122,7 @@ func TestRecordLengths(t *testing.T) {
 		}
 		c.Release()
 	}
-	for _, length := range []int{2041, 4096, 1 << 40, -1} {
+	for _, length := range []int{2041, 4096, math.MaxInt, -1} {
 		if _, err := p.Reserve(length); !errors.Is(err, ring.ErrTooLong) {
 			t.Errorf("Reserve(%d): %v, want ErrTooLong", length, err)
 		}

@@ -98,13 +98,13 @@ static long session_ioctl(struct file *file, unsigned int command, unsigned long
 	return -ENOTTY;
 }
 
-/*
- * Is there something to read? Says first that somebody is about to sleep: the
- * barrier pairs with the one in kshm_notify(), so that either this sees the
- * event or the notifier sees armed.
- */
+/* Is there something to read? Says first that somebody is about to sleep. */
 static bool session_ready(struct kshm_session *ses)
 {
+	/*
+	 * Pairs with the barrier in kshm_notify(): either this sees the event
+	 * or the notifier sees armed.
+	 */
 	smp_store_mb(ses->armed, 1);
 	return atomic64_read(&ses->events) != READ_ONCE(ses->seen) ||
 	       completion_done(&ses->ended);

@@ -29,6 +29,15 @@ var (
 	Toolchain = Component{Name: "toolchain", Suite: "bookworm",
 		Roots: []string{"gcc-12", "make", "libelf1"}, Keep: regexp.MustCompile(`^(?:[^l]|lib[^c]|libc[^6])`)}
 
+	// CLibrary is what Toolchain needs to make programs: headers, and the C
+	// library to link with.
+	CLibrary = Component{Name: "c-library", Suite: "bookworm",
+		Roots: []string{"libc6-dev"}, Keep: regexp.MustCompile(`^(libc6|libc6-dev|linux-libc-dev|libcrypt1|libcrypt-dev|libgcc-s1)$`)}
+
+	// Perl is what a minimal system's perl lacks to run the kernel's scripts.
+	Perl = Component{Name: "perl", Suite: "bookworm",
+		Roots: []string{"perl"}, Keep: regexp.MustCompile(`^(perl-modules-|libperl)`)}
+
 	// Sparse and Checkpatch are the kernel's static checkers.
 	Sparse     = Component{Name: "sparse", Suite: "bookworm", Roots: []string{"sparse"}, Keep: regexp.MustCompile(`^sparse$`)}
 	Checkpatch = Component{Name: "checkpatch", Suite: "bookworm", Roots: []string{"linux-source-6.1"},
@@ -39,7 +48,7 @@ var kernelPackages = regexp.MustCompile(`^linux-(image-\d|headers-\d|kbuild-\d)`
 
 // Components lists every component.
 func Components() []Component {
-	return []Component{QEMU, Kernel61, Kernel612, Toolchain, Sparse, Checkpatch}
+	return []Component{QEMU, Kernel61, Kernel612, Toolchain, CLibrary, Perl, Sparse, Checkpatch}
 }
 
 // Lookup returns the component of that name.

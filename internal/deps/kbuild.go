@@ -46,10 +46,11 @@ func BuildModules(ctx context.Context, w io.Writer, b Build) ([]string, error) {
 	args := []string{"-C", headers, "--no-print-directory", fmt.Sprintf("-j%d", runtime.NumCPU()), "CONFIG_DEBUG_INFO_BTF_MODULES="}
 	if b.Strict {
 		args = append(args, "W=1", "KCFLAGS=-Werror")
-		if exec.CommandContext(ctx, "perl", "-MPod::Usage", "-e1").Run() != nil {
-			fmt.Fprintln(w, "deps: perl is not complete on this machine: doc comments are not checked")
-			args = append(args, "cmd_checkdoc=")
+		perl, err := providePerl(ctx, w) // checks the form of doc comments
+		if err != nil {
+			return nil, err
 		}
+		env = append(env, perl...)
 	}
 	if b.Sparse {
 		dir, err := Ensure(ctx, w, Sparse)

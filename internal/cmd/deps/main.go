@@ -5,6 +5,7 @@
 //
 //	go run ./internal/cmd/deps get qemu kernel-6.1
 //	go run ./internal/cmd/deps lock [COMPONENT...]
+//	go run ./internal/cmd/deps with cc perl qemu -- make ...
 //	go run ./internal/cmd/deps checkpatch driver/linux/*.c
 //	go run ./internal/cmd/deps build-module -kernel 6.1 -o build/6.1 driver/linux driver/samples/digest
 package main
@@ -23,6 +24,7 @@ import (
 
 const usage = `usage: deps get COMPONENT...           fetch and unpack; prints each folder
        deps list                       name the components
+       deps with [-try] NEED... -- COMMAND...   run a command with what it needs
        deps lock [COMPONENT...]        pin the archive's current versions
        deps build-module -h            build kernel modules
        deps checkpatch FILE...         check kernel C with the kernel's style checker
@@ -32,8 +34,11 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	err := run(ctx, os.Args[1:])
 	stop()
+	var status statusError
 	switch {
 	case err == nil:
+	case errors.As(err, &status):
+		os.Exit(int(status))
 	case errors.Is(err, errUsage):
 		fmt.Fprint(os.Stderr, usage)
 		os.Exit(2)
@@ -60,6 +65,8 @@ func run(ctx context.Context, args []string) error {
 			fmt.Println(c.Name)
 		}
 		return nil
+	case "with":
+		return with(ctx, args)
 	case "lock":
 		return deps.UpdateLock(ctx, os.Stderr, args...)
 	case "checkpatch":
@@ -76,14 +83,16 @@ func checkpatch(ctx context.Context, args []string) error {
 	if len(args) == 0 {
 		return errUsage
 	}
-	if err := exec.CommandContext(ctx, "perl", "-MTerm::ANSIColor", "-MEncode", "-e1").Run(); err != nil {
-		return &deps.UnavailableError{What: "checkpatch", Why: "it needs a complete perl; install the package perl", Err: err}
+	env, err := deps.Provide(ctx, os.Stderr, "perl")
+	if err != nil {
+		return err
 	}
 	dir, err := deps.Ensure(ctx, os.Stderr, deps.Checkpatch)
 	if err != nil {
 		return err
 	}
 	cmd := exec.CommandContext(ctx, "perl", append([]string{filepath.Join(dir, "scripts/checkpatch.pl"), "--no-tree", "--quiet", "--file"}, args...)...)
+	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("deps: checkpatch found something: %w", err)

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: MIT
+#
+# Every job of the project. Needs Go and make; whatever else a job needs is
+# fetched into build/deps, without root and without changing the machine.
+# Where that cannot be done, a job says in one line what is missing; with
+# CI=true that is a failure.
+
+KERNELS  := 6.1 6.12
+MODULES  := driver/linux driver/samples/digest driver/test/linux/probe
+KERNEL_C := driver/linux/*.[ch] driver/samples/*/*_linux.c driver/test/linux/probe/*.[ch]
+
+DEPS := go run ./internal/cmd/deps
+WITH := $(DEPS) with
+
+STATICCHECK = $(shell go tool -n -modfile=go.tool.mod staticcheck)
+
+FUZZTIME := 30s
+FUZZERS   = $(shell grep -rEo --include=*_test.go --exclude-dir=build '^func Fuzz[A-Za-z0-9_]*' . | sed 's,/[^/]*:func ,:,')
+
+.PHONY: help demo test test-full generate check-generated lint fuzz clean
+.NOTPARALLEL:
+
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 26
+
+demo: ## share memory with a driver in a real kernel, and watch
+	@go run ./cmd/kshm demo
+
+test: check-generated lint test-go test-c test-vm ## everything below, in at most 15 minutes
+
+# Rung 1: anywhere. The C peers of the rings run too where there is a C compiler.
+.PHONY: test-go
+test-go: ## rung 1: the Go tests, anywhere
+	$(WITH) -try cc -- go test ./...
+
+# Rung 2: the race detector over Go; ASAN, UBSAN and TSAN over the C that
+# runs in user mode.
+.PHONY: test-c
+test-c: ## rung 2: race detector, and the C code under sanitizers
+	$(WITH) cc -- go test -race ./...
+
+# Rung 3: stock Debian kernels in QEMU. Fails on a splat in the kernel log, a
+# leaked pin or a module that does not unload, too.
+.PHONY: test-vm in-vm modules
+test-vm: ## rung 3: the modules and the Go package in stock kernels
+	$(WITH) perl sparse qemu $(KERNELS:%=kernel-%) -- $(MAKE) --no-print-directory in-vm
+
+in-vm: modules
+	go build -o build/vmrun ./internal/cmd/vmrun
+	KSHM_VM=1 go test -count=1 ./internal/vm ./cmd/kshm
+	$(foreach k,$(KERNELS),$(call run-in-vm,$(k)))
+
+modules:
+	$(DEPS) build-module -strict -sparse -kernel 6.1 $(MODULES)
+	$(DEPS) build-module -strict -kernel 6.12 $(MODULES)
+
+define run-in-vm
+CGO_ENABLED=0 go test -tags kernel -count=1 -exec "$(CURDIR)/build/vmrun $(patsubst %,-module $(CURDIR)/build/$(1)/%.ko,$(notdir $(MODULES:linux=kshm)))" ./driver/test/linux
+
+endef
+
+test-full: ## rung 6: the longer forms
+	$(WITH) cc -- go test -count=1 -timeout 50m ./driver/test/nt -full
+	$(WITH) cc -- go test -count=1 -timeout 50m ./ring -rounds 5000000 -storms 30000 -seeded
+	$(WITH) cc -- go test -race -count=5 -timeout 50m ./...
+	$(MAKE) --no-print-directory fuzz FUZZTIME=10m
+
+generate: ## write internal/abi/zabi.go from driver/include
+	$(WITH) cc -- go generate ./...
+
+check-generated: ## fail if it is not what generate would write
+	cd internal/abi && go run ../cmd/deps with -try cc -- go run generate.go -check
+
+lint: ## vet for every system, staticcheck, and checkpatch over the kernel's C
+	go vet ./...
+	go vet -tags kernel ./driver/test/linux
+	GOARCH=386 go vet ./...
+	GOOS=windows go vet ./...
+	GOOS=darwin go vet ./...
+	$(STATICCHECK) ./...
+	$(STATICCHECK) -tags kernel ./driver/test/linux
+	GOOS=windows $(STATICCHECK) ./...
+	$(DEPS) checkpatch $(KERNEL_C)
+
+fuzz: ## fuzz what reads bytes of another side, FUZZTIME=30s each
+	$(foreach f,$(FUZZERS),$(call run-fuzzer,$(f)))
+
+define run-fuzzer
+go test -run '^$$' -fuzz '^$(lastword $(subst :, ,$(1)))$$' -fuzztime $(FUZZTIME) $(firstword $(subst :, ,$(1)))
+
+endef
+
+clean: ## remove what was built; keep what was fetched
+	rm -rf $(filter-out build/deps,$(wildcard build/*))
