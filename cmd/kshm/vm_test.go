@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// kshm runs the command line and returns its status and what it complained.
-func kshm(t *testing.T, args ...string) (status int, stdout, stderr string) {
+// commandLine runs the command line and returns its status and what it complained.
+func commandLine(t *testing.T, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
 	var out, err bytes.Buffer
 	root := newRootCommand()
@@ -36,7 +36,7 @@ func TestVMRunUsage(t *testing.T) {
 		"collect, no sep": {[]string{"--collect", "/a", "--", "x"}, "want GUEST:HOST"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			status, stdout, stderr := kshm(t, append([]string{"vm", "run"}, test.args...)...)
+			status, stdout, stderr := commandLine(t, append([]string{"vm", "run"}, test.args...)...)
 			if status != 2 || !strings.Contains(stderr, test.want) || stdout != "" {
 				t.Errorf("status %d, want 2; stdout %q; stderr %q, want %q in it", status, stdout, stderr, test.want)
 			}
@@ -45,7 +45,7 @@ func TestVMRunUsage(t *testing.T) {
 }
 
 func TestVMRunBadKernelImage(t *testing.T) {
-	status, _, stderr := kshm(t, "vm", "run", "--kernel", "./vm_test.go", "--", "x")
+	status, _, stderr := commandLine(t, "vm", "run", "--kernel", "./vm_test.go", "--", "x")
 	if status != 1 || !strings.Contains(stderr, "not a bzImage") {
 		t.Errorf("status %d, want 1; stderr %q", status, stderr)
 	}
@@ -63,18 +63,18 @@ func TestVMRunStatus(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	log := filepath.Join(t.TempDir(), "log")
-	status, stdout, stderr := kshm(t, "vm", "run", "--log", log, "--hugepages", "3", "--", prog, "hugepages")
+	status, stdout, stderr := commandLine(t, "vm", "run", "--log", log, "--hugepages", "3", "--", prog, "hugepages")
 	if status != 0 || stdout != "3\n" {
 		t.Errorf("status %d, want 0; stdout %q, want 3; stderr %q", status, stdout, stderr)
 	}
 	if b, err := os.ReadFile(log); err != nil || len(b) == 0 {
 		t.Errorf("the kernel log has %d bytes, error %v", len(b), err)
 	}
-	status, _, stderr = kshm(t, "vm", "run", "--", prog, "exit", "7")
+	status, _, stderr = commandLine(t, "vm", "run", "--", prog, "exit", "7")
 	if status != 7 {
 		t.Errorf("status %d, want 7; stderr %q", status, stderr)
 	}
-	status, _, stderr = kshm(t, "vm", "run", "--", prog, "kmsg", "<4>BUG: on request")
+	status, _, stderr = commandLine(t, "vm", "run", "--", prog, "kmsg", "<4>BUG: on request")
 	if status != 1 || !strings.Contains(stderr, "complaint") {
 		t.Errorf("status %d, want 1; stderr %q", status, stderr)
 	}

@@ -106,18 +106,19 @@ func (r *runner) kill(ctx context.Context) error {
 		return err
 	}
 	pins.shared(pages)
-	r.say(8, Program, "a child shares %d pages; its own child inherits the descriptor; kill -9", pages)
+	r.say(8, Program, "kill -9 of a child that shares %d pages; its own child inherited the descriptor", pages)
 	f.child.Process.Kill()
 	f.child.Wait()
 	r.facts.KillPinsLeaked = pins.leaked()
+	r.say(8, Kernel, "the share ends with the child")
+	r.sayPins(8, r.facts.KillPinsLeaked, pages, pins.err)
 	_, err = f.expect(ctx, lineEnded)
 	ended := err == nil
 	r.facts.KillShareEnded = &ended
 	if err != nil {
 		return fmt.Errorf("the share outlives the process that made it: %w", err)
 	}
-	r.say(8, Kernel, "ends the share with the child; the descriptor that lives on reads: ended")
-	r.sayPins(8, r.facts.KillPinsLeaked, pages, pins.err)
+	r.say(8, Program, "the grandchild still has it and reads: ended")
 	return nil
 }
 

@@ -106,8 +106,8 @@ func (r *runner) introduce() {
 	i := r.Device.Info()
 	r.facts.KernelSide, r.facts.Driver, r.facts.DriverVersion = i.KernelSide, i.Driver, i.DriverVersion
 	r.facts.ABI = fmt.Sprintf("%d.%d", i.Major, i.Minor)
-	r.say(1, Program, "opens the device %s", r.Device.Name())
-	r.say(1, Kernel, "driver %s, version %d, ABI %s", i.Driver, i.DriverVersion, r.facts.ABI)
+	r.say(1, Program, "open %s", r.Device.Name())
+	r.say(1, Kernel, "driver %s %d, ABI %s", i.Driver, i.DriverVersion, r.facts.ABI)
 }
 
 // begin is steps 2 to 4.
@@ -117,8 +117,9 @@ func (r *runner) begin() error {
 	if r.buf, err = r.Device.Alloc(size, nil); err != nil {
 		return err
 	}
+	clear(r.buf.Bytes()) // as a program's memory in use: no page is missing
 	r.pins = beginPinProof(r.Census)
-	r.say(2, Program, "SHARE: offers %s bytes of its own memory", humanize.Comma(int64(size)))
+	r.say(2, Program, "SHARE %s bytes of its own", humanize.Comma(int64(size)))
 	begin := time.Now()
 	if r.share, err = r.Device.Share(r.buf, nil); err != nil {
 		return errors.Join(err, r.buf.Close())
@@ -131,14 +132,14 @@ func (r *runner) begin() error {
 	r.facts.PagesShared = int64(st.Pinned) / int64(os.Getpagesize())
 	r.facts.PinUS, r.facts.MapUS = micros(st.PinTime), micros(st.MapTime)
 	r.pins.shared(r.facts.PagesShared)
-	r.say(3, Kernel, "pins its %d pages: %.0f µs", r.facts.PagesShared, r.facts.PinUS)
-	r.say(4, Kernel, "maps them for the driver: %.0f µs; the request stays pending", r.facts.MapUS)
+	r.say(3, Kernel, "%d pages pinned in %.0f µs", r.facts.PagesShared, r.facts.PinUS)
+	r.say(4, Kernel, "mapped for the driver in %.0f µs; SHARE stays pending", r.facts.MapUS)
 	return nil
 }
 
 // stream is step 5, and 9 on the way.
 func (r *runner) stream(ctx context.Context) error {
-	r.say(5, Program, "fills the memory piece by piece, and kicks")
+	r.say(5, Program, "fill the memory and kick, in pieces")
 	s, err := newStream(r.share, r.buf.Bytes(), r.Emit)
 	if err != nil {
 		return err
@@ -150,10 +151,10 @@ func (r *runner) stream(ctx context.Context) error {
 		return err
 	}
 	r.facts.Kicks, r.facts.Events = st.Kicks, st.Events
-	r.say(5, Kernel, "hashed %s where they lie; writes counter and SHA-256 there too", humanize.Bytes(uint64(r.Size)))
-	r.say(5, Program, "saw the kernel's counter change %s times: loads from memory, no system call", humanize.Comma(s.live))
-	r.say(9, Kernel, "got %s kicks, raised %s events", humanize.Comma(int64(st.Kicks)), humanize.Comma(int64(st.Events)))
-	r.say(9, Program, "heard %s", humanize.Comma(int64(s.events)))
+	r.say(5, Kernel, "%s hashed where they lie", humanize.Bytes(uint64(r.Size)))
+	r.say(5, Program, "the kernel's counter changed %s times, seen in memory, by no system call", humanize.Comma(s.live))
+	r.say(9, Kernel, "%s kicks came, %s events raised", humanize.Comma(int64(st.Kicks)), humanize.Comma(int64(st.Events)))
+	r.say(9, Program, "%s events heard", humanize.Comma(int64(s.events)))
 	return nil
 }
 
@@ -165,7 +166,7 @@ func (r *runner) end() error {
 	r.facts.KernelSaysEnded = st.Reason.String()
 	r.facts.PinsLeaked = r.pins.leaked()
 	if statErr == nil {
-		r.say(7, Kernel, "the driver has stopped; unmapped and unpinned; the request completes: %v", st.Reason)
+		r.say(7, Kernel, "driver stopped; unmapped, unpinned; SHARE completes: %v", st.Reason)
 		if st.Pinned != 0 {
 			err = errors.Join(err, fmt.Errorf("the kernel still has %d bytes of the ended share pinned", st.Pinned))
 		}
@@ -181,9 +182,9 @@ func (r *runner) sayPins(step int, leaked *int64, pages int64, why error) {
 		r.facts.Unproven = why.Error()
 		r.say(step, Program, "not proven for the whole system: %v", why)
 	case *leaked == 0:
-		r.say(step, Kernel, "pinned pages of the system: +%d while shared, +0 now", pages)
+		r.say(step, Kernel, "pinned pages in the system: %+d before, +0 now", pages)
 	default:
-		r.say(step, Kernel, "pinned pages of the system: +%d while shared, STILL %+d NOW", pages, *leaked)
+		r.say(step, Kernel, "pinned pages in the system: %+d before, STILL %+d NOW", pages, *leaked)
 	}
 }
 

@@ -84,7 +84,7 @@ func (s *Screen) Summary(r *Report) {
 	case !r.Verified:
 		fmt.Fprintln(s.out, "NOT verified")
 	case r.Unproven != "":
-		fmt.Fprintf(s.out, "verified; not proven: that no page is left pinned in the whole system (%s)\n", r.Unproven)
+		fmt.Fprintf(s.out, "verified; both shares ended; not proven that no page in the system is left pinned: %s\n", r.Unproven)
 	default:
 		fmt.Fprintln(s.out, "verified; no page is left pinned, after DONE and after kill -9")
 	}
