@@ -45,14 +45,17 @@ test-c: ## rung 2: race detector, and the C code under sanitizers
 test-vm: ## rung 3: the modules and the Go package in stock kernels
 	$(WITH) perl sparse qemu $(KERNELS:%=kernel-%) -- $(MAKE) --no-print-directory in-vm
 
-in-vm: modules
-	go build -o build/vmrun ./internal/cmd/vmrun
+in-vm: modules build/vmrun
 	KSHM_VM=1 go test -count=1 ./internal/vm ./cmd/kshm
 	$(foreach k,$(KERNELS),$(call run-in-vm,$(k)))
 
 modules:
 	$(DEPS) build-module -strict -sparse -kernel 6.1 $(MODULES)
 	$(DEPS) build-module -strict -kernel 6.12 $(MODULES)
+
+.PHONY: build/vmrun # go knows what is up to date
+build/vmrun:
+	go build -o $@ ./internal/cmd/vmrun
 
 define run-in-vm
 CGO_ENABLED=0 go test -tags kernel -count=1 -exec "$(CURDIR)/build/vmrun $(patsubst %,-module $(CURDIR)/build/$(1)/%.ko,$(notdir $(MODULES:linux=kshm)))" ./driver/test/linux
