@@ -18,6 +18,7 @@
 #ifndef KSHM_KIT_H
 #define KSHM_KIT_H
 
+#include <linux/device/driver.h>
 #include <linux/module.h>
 #include <linux/types.h>
 #include "kshm.h"

@@ -33,41 +33,6 @@ type digestPage struct {
 	digest  [32]byte
 }
 
-func open(t testing.TB, name string) *kshm.Device {
-	t.Helper()
-	dev, err := kshm.Open(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := dev.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return dev
-}
-
-func share(t testing.TB, dev *kshm.Device, size int) (*kshm.Share, *kshm.Buffer) {
-	t.Helper()
-	buf, err := dev.Alloc(size, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := dev.Share(buf, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-		if err := buf.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s, buf
-}
-
 func view(t testing.TB, buf *kshm.Buffer) *digestPage {
 	t.Helper()
 	page, err := kshm.View[digestPage](buf.Bytes(), 0)
@@ -98,7 +63,7 @@ func hash(t testing.TB, s *kshm.Share, page *digestPage, length int) [32]byte {
 }
 
 func TestDigest(t *testing.T) {
-	s, buf := share(t, open(t, "digest"), 1<<20)
+	s, buf := share(t, open(t, "digest"), 1<<20, nil)
 	page := view(t, buf)
 	data := buf.Bytes()[digestData:]
 	rand.Read(data)

@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * probe: a driver that does what a test asks it for, by cookie, through codes
+ * of its own. For tests alone: it lets any opener end anybody's share. The way
+ * it finds shares shows the rule for everything that is not a callback: look
+ * under a lock that stop() takes, and kshm_enter() before the lock is dropped.
+ */
+#include <linux/delay.h>
+#include <linux/irq_work.h>
+#include <linux/ktime.h>
+#include <linux/list.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/timer.h>
+#include <linux/vmalloc.h>
+#include "kshm_kit.h"
+#include "probe.h"
+
+struct probe_state {
+	struct list_head list;
+	struct kshm_share *share;
+	bool stopped;
+};
+
+static LIST_HEAD(shares);
+static DEFINE_SPINLOCK(shares_lock);
+static atomic64_t agreed, stops, kicks, works, late;
+static u32 last_reason;
+static u64 slow_stop_ms;
+
+static int probe_share(struct kshm_share *s)
+{
+	struct probe_state *state = s->priv;
+
+	if (s->cookie == PROBE_COOKIE_REFUSE)
+		return -EPERM;
+	if (s->cookie == PROBE_COOKIE_REVOKE)
+		kshm_revoke(s);
+	state->share = s;
+	spin_lock_irq(&shares_lock);
+	list_add(&state->list, &shares);
+	spin_unlock_irq(&shares_lock);
+	atomic64_inc(&agreed);
+	return 0;
+}
+
+static void note_late(struct kshm_share *s)
+{
+	struct probe_state *state = s->priv;
+
+	if (READ_ONCE(state->stopped))
+		atomic64_inc(&late);
+}
+
+/* Every kick answers with an event and has work() run too. */
+static int probe_kick(struct kshm_share *s)
+{
+	note_late(s);
+	atomic64_inc(&kicks);
+	kshm_notify(s);
+	kshm_queue(s);
+	return 0;
+}
+
+static void probe_work(struct kshm_share *s)
+{
+	note_late(s);
+	atomic64_inc(&works);
+}
+
+static void probe_stop(struct kshm_share *s, enum kshm_reason reason)
+{
+	struct probe_state *state = s->priv;
+
+	spin_lock_irq(&shares_lock);
+	list_del(&state->list);
+	spin_unlock_irq(&shares_lock);
+	WRITE_ONCE(state->stopped, true);
+	WRITE_ONCE(last_reason, reason);
+	msleep(xchg(&slow_stop_ms, 0));
+	atomic64_inc(&stops);
+}
+
+/* The share with this cookie, entered. */
+static struct kshm_share *find(u64 cookie)
+{
+	struct kshm_share *found = NULL;
+	struct probe_state *state;
+	unsigned long flags;
+
+	spin_lock_irqsave(&shares_lock, flags);
+	list_for_each_entry(state, &shares, list) {
+		if (state->share->cookie == cookie && kshm_enter(state->share)) {
+			found = state->share;
+			break;
+		}
+	}
+	spin_unlock_irqrestore(&shares_lock, flags);
+	return found;
+}
+
+/* A request that is carried out in an interrupt. */
+struct deferred {
+	struct irq_work hardirq;
+	struct timer_list softirq;
+	struct completion done;
+	struct kshm_share *share;
+	u32 code;
+	u64 value;
+};
+
+static void signal_share(struct kshm_share *s, u32 code, u64 value)
+{
+	if (code == PROBE_REVOKE)
+		return kshm_revoke(s);
+	while (value--)
+		kshm_notify(s);
+}
+
+static void run_hardirq(struct irq_work *work)
+{
+	struct deferred *d = container_of(work, struct deferred, hardirq);
+
+	signal_share(d->share, d->code, d->value);
+	complete(&d->done);
+}
+
+static void run_softirq(struct timer_list *timer)
+{
+	struct deferred *d = container_of(timer, struct deferred, softirq);
+
+	signal_share(d->share, d->code, d->value);
+	complete(&d->done);
+}
+
+static int signal_from(u32 context, struct kshm_share *s, u32 code, u64 value)
+{
+	struct deferred *d;
+
+	if (context == PROBE_TASK) {
+		signal_share(s, code, value);
+		return 0;
+	}
+	d = kmalloc(sizeof(*d), GFP_KERNEL);
+	if (!d)
+		return -ENOMEM;
+	d->hardirq = IRQ_WORK_INIT_HARD(run_hardirq);
+	timer_setup(&d->softirq, run_softirq, 0);
+	init_completion(&d->done);
+	d->share = s;
+	d->code = code;
+	d->value = value;
+	if (context == PROBE_HARDIRQ)
+		irq_work_queue(&d->hardirq);
+	else
+		mod_timer(&d->softirq, jiffies);
+	wait_for_completion(&d->done);
+	irq_work_sync(&d->hardirq);
+	kfree(d);
+	return 0;
+}
+
+/* Pinning and mapping with nothing around it: what a share cannot be under. */
+static ssize_t bare(const struct probe_command *c, u64 *ns)
+{
+	unsigned long n = DIV_ROUND_UP(c->length, PAGE_SIZE), i;
+	struct page **pages;
+	ktime_t begin;
+	long pinned;
+	void *base;
+
+	pages = kvmalloc_array(n, sizeof(*pages), GFP_KERNEL);
+	if (!pages)
+		return -ENOMEM;
+	begin = ktime_get();
+	for (i = 0; i < c->value; i++) {
+		pinned = pin_user_pages_fast(c->offset, n, FOLL_WRITE | FOLL_LONGTERM, pages);
+		if (pinned < 0)
+			break;
+		base = pinned == n ? vmap(pages, n, VM_MAP, PAGE_KERNEL) : NULL;
+		vunmap(base);
+		unpin_user_pages_dirty_lock(pages, pinned, true);
+		if (!base)
+			break;
+	}
+	*ns = ktime_to_ns(ktime_sub(ktime_get(), begin));
+	kvfree(pages);
+	return i == c->value ? sizeof(*ns) : -EFAULT;
+}
+
+static ssize_t counts(struct probe_counts *answer)
+{
+	*answer = (struct probe_counts){
+		.shares = atomic64_read(&agreed),
+		.stops = atomic64_read(&stops),
+		.kicks = atomic64_read(&kicks),
+		.works = atomic64_read(&works),
+		.late = atomic64_read(&late),
+		.reason = READ_ONCE(last_reason),
+	};
+	return sizeof(*answer);
+}
+
+static ssize_t on_share(struct kshm_share *s, u32 code, const struct probe_command *c,
+			void *buffer, size_t out)
+{
+	size_t room = s->length - min_t(u64, c->offset, s->length);
+
+	switch (code) {
+	case PROBE_PEEK:
+		if (c->length > out || c->length > room)
+			return -ERANGE;
+		memcpy(buffer, s->base + c->offset, c->length);
+		return c->length;
+	case PROBE_POKE:
+		if (c->length > room || !(s->access & KSHM_ACCESS_WRITE))
+			return -ERANGE;
+		memset(s->base + c->offset, c->value, c->length);
+		return 0;
+	case PROBE_CORRUPT:
+		kshm_corrupt(s, c->offset, c->value);
+		return 0;
+	case PROBE_HOLD:
+		msleep(c->value);
+		return 0;
+	}
+	return signal_from(c->context, s, code, c->value);
+}
+
+static ssize_t probe_control(u32 code, void *buffer, size_t in, size_t out)
+{
+	struct probe_command c;
+	struct kshm_share *s;
+	ssize_t n;
+
+	if (code < PROBE_PEEK || code > PROBE_SLOW_STOP)
+		return -ENOTTY;
+	if (in != sizeof(c))
+		return -EINVAL;
+	memcpy(&c, buffer, sizeof(c));
+	if (code == PROBE_COUNTS)
+		return out < sizeof(struct probe_counts) ? -ERANGE : counts(buffer);
+	if (code == PROBE_BARE)
+		return out < sizeof(u64) ? -ERANGE : bare(&c, buffer);
+	if (code == PROBE_SLOW_STOP) {
+		WRITE_ONCE(slow_stop_ms, c.value);
+		return 0;
+	}
+	s = find(c.cookie);
+	if (!s)
+		return -ENOENT;
+	n = on_share(s, code, &c, buffer, out);
+	kshm_exit(s);
+	return n;
+}
+
+static struct kshm_driver probe = {
+	.name = "probe",
+	.version = 1,
+	.priv_size = sizeof(struct probe_state),
+	.share = probe_share,
+	.kick = probe_kick,
+	.work = probe_work,
+	.stop = probe_stop,
+	.control = probe_control,
+};
+
+/* A second device, to be removed by a test while the first goes on. */
+static struct kshm_driver removable;
+
+static int __init probe_init(void)
+{
+	int err;
+
+	err = kshm_register_driver(&probe);
+	if (err)
+		return err;
+	removable = probe;
+	removable.name = "probe-removable";
+	removable.device = NULL;
+	err = kshm_register_driver(&removable);
+	if (err)
+		kshm_unregister_driver(&probe);
+	return err;
+}
+
+static void __exit probe_exit(void)
+{
+	kshm_unregister_driver(&removable);
+	kshm_unregister_driver(&probe);
+}
+
+module_init(probe_init);
+module_exit(probe_exit);
+MODULE_DESCRIPTION("Test driver for the kshm kit");
+MODULE_AUTHOR("The kshm authors");
+MODULE_LICENSE("Dual MIT/GPL");

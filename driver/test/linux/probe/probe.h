@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/* probe.h - the codes of the test driver: what a test tells it to do. */
+#ifndef PROBE_H
+#define PROBE_H
+
+#include "kshm.h"
+
+#define PROBE_PEEK 1     /* answer: length bytes at offset, seen by the kernel */
+#define PROBE_POKE 2     /* the kernel writes value, length bytes of it, at offset */
+#define PROBE_NOTIFY 3   /* value events, from context */
+#define PROBE_REVOKE 4   /* from context */
+#define PROBE_CORRUPT 5  /* offset and value as why */
+#define PROBE_HOLD 6     /* stays between enter and exit for value ms */
+#define PROBE_COUNTS 7   /* answer: struct probe_counts; needs no share */
+#define PROBE_BARE 8     /* answer: ns for value rounds of bare pinning and
+			  * mapping of length bytes at offset; needs no share
+			  */
+#define PROBE_SLOW_STOP 9 /* the next stop() takes value ms; needs no share */
+
+#define PROBE_TASK 0    /* contexts: the caller's own */
+#define PROBE_HARDIRQ 1 /* an hrtimer's, on this CPU */
+#define PROBE_SOFTIRQ 2 /* a timer's */
+
+/* Cookies with a meaning of their own. */
+#define PROBE_COOKIE_REFUSE 0xdead /* share() answers -EPERM */
+#define PROBE_COOKIE_REVOKE 0xbeef /* share() revokes, and agrees */
+
+struct probe_command {
+	kshm_u64 cookie; /* which share */
+	kshm_u64 offset;
+	kshm_u64 value;
+	kshm_u32 length;
+	kshm_u32 context;
+};
+
+struct probe_counts {
+	kshm_u64 shares; /* that share() agreed to */
+	kshm_u64 stops;
+	kshm_u64 kicks;
+	kshm_u64 works;
+	kshm_u64 late;   /* callbacks that ran after stop(): must stay 0 */
+	kshm_u32 reason; /* of the latest stop() */
+	kshm_u32 reserved;
+};
+
+#endif /* PROBE_H */
