@@ -70,7 +70,11 @@ func (st *shareState) wake(events uint64) {
 func (st *shareState) end() error {
 	st.endOnce.Do(func() {
 		st.endErr = st.session.End()
-		<-st.done
+		// The collector may come here outside of a synctest bubble, in which
+		// the channel was made: it is left alone once the share has ended.
+		if st.why() == nil {
+			<-st.done
+		}
 		if stats, err := st.session.Stats(); err == nil {
 			st.mu.Lock()
 			st.final = &stats
@@ -138,10 +142,12 @@ func (s *Share) Done() <-chan struct{} { return s.done }
 
 // Err is nil while the share lives and says afterwards why it ended: ErrClosed
 // (by Close), ErrRevoked, ErrGone, ErrCorrupt, ErrCancelled or ErrOrphaned.
-func (s *Share) Err() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.err
+func (s *Share) Err() error { return s.why() }
+
+func (st *shareState) why() error {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.err
 }
 
 // Stats reads the kernel's counters of the share; after Close, their last

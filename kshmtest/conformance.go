@@ -122,7 +122,7 @@ var clauses = []clause{
 }
 
 // patience is when a test gives up waiting. Nothing is measured with it.
-const patience = 2 * time.Minute
+var patience = 2 * time.Minute
 
 // bench is where a clause is put to the test.
 type bench struct {

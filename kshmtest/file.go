@@ -15,7 +15,8 @@ type File struct {
 	stop   func() bool // of the watch on the process
 
 	mu      sync.Mutex
-	closed  bool              // no handle any more
+	closed  bool              // the program has no handle any more
+	others  int               // handles of other processes
 	pending map[*IRP]struct{} // not yet completed
 	shares  uint32            // SHARE requests among them
 	idle    chan struct{}     // made by whoever waits until none is pending
@@ -99,6 +100,24 @@ func (f *File) Closing() bool {
 	return f.closed
 }
 
+// Duplicate gives another process a handle, which is closed with the function
+// that it returns. CLEANUP comes with the last handle; the exit of the program
+// that opened the device does not wait for it.
+func (f *File) Duplicate() (closeHandle func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.others++
+	return sync.OnceFunc(func() {
+		f.mu.Lock()
+		f.others--
+		last := f.closed && f.others == 0
+		f.mu.Unlock()
+		if last {
+			f.cleanup()
+		}
+	})
+}
+
 func (f *File) cancelAll() {
 	f.mu.Lock()
 	irps := make([]*IRP, 0, len(f.pending))
@@ -114,33 +133,42 @@ func (f *File) cancelAll() {
 // exit is the death of the process, by its last thread. (The requests of other
 // threads would have been cancelled before the exit callback.)
 func (f *File) exit() {
-	if !f.shut() {
+	first, last := f.shut()
+	if !first {
 		return
 	}
 	if e, ok := f.device.driver.(interface{ DriverExit(*File) }); ok {
 		e.DriverExit(f)
 	}
 	f.cancelAll()
-	f.cleanup()
-}
-
-// close is CloseHandle. It returns after CLOSE, also when somebody else has
-// been first.
-func (f *File) close() {
-	if f.shut() {
-		f.stop()
+	if last {
 		f.cleanup()
 	}
-	<-f.gone
 }
 
-// shut takes the handle away; false if it was gone.
-func (f *File) shut() bool {
+// close is CloseHandle. With the last handle it returns after CLOSE, also when
+// somebody else has been first.
+func (f *File) close() {
+	first, last := f.shut()
+	if first {
+		f.stop()
+	}
+	if first && last {
+		f.cleanup()
+	}
+	if last {
+		<-f.gone
+	}
+}
+
+// shut takes the program's handle away, and says whether it was there and
+// whether it was the last one.
+func (f *File) shut() (first, last bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	was := f.closed
+	first = !f.closed
 	f.closed = true
-	return !was
+	return first, f.others == 0
 }
 
 // cleanup runs CLEANUP, and CLOSE when no request is left.

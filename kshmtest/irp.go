@@ -43,7 +43,8 @@ type IRP struct {
 	routine   func(*IRP)
 	cancelled bool
 	pended    bool
-	completed bool
+	completed bool // by the driver
+	gone      bool // and the system has cleaned up after it
 	status    Status
 	done      chan struct{} // closed by Complete
 }
@@ -116,6 +117,9 @@ func (irp *IRP) Complete(s Status) Status {
 	irp.completed, irp.status = true, s
 	irp.mu.Unlock()
 	irp.File.finish(irp)
+	irp.mu.Lock()
+	irp.gone = true
+	irp.mu.Unlock()
 	close(irp.done)
 	return s
 }
@@ -140,11 +144,11 @@ func (irp *IRP) getCorrupt() corruption {
 	return irp.corrupt
 }
 
-// ended says whether the request has been completed.
+// ended says whether the request has been completed and nothing of it is left.
 func (irp *IRP) ended() bool {
 	irp.mu.Lock()
 	defer irp.mu.Unlock()
-	return irp.completed
+	return irp.gone
 }
 
 // wait waits for the completion.

@@ -521,3 +521,27 @@ func countMaps(t *testing.T) int {
 	}
 	return strings.Count(string(maps), "\n")
 }
+
+// TestDroppedInABubble: a share that has ended and was never closed is left to
+// the collector, which works outside of the bubble.
+func TestDroppedInABubble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		kit, shares := kept()
+		dev := mustOpen(t, kit)
+		buf, err := dev.Alloc(4096, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer buf.Close()
+		s, err := dev.Share(buf, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		(<-shares).Revoke()
+		<-s.Done()
+	})
+	for range 10 {
+		runtime.GC()
+		time.Sleep(time.Millisecond)
+	}
+}

@@ -144,6 +144,9 @@ func (s *session) Pump(wake func(events uint64)) error {
 // End sends DONE and waits for it and for the SHARE request. A share that the
 // driver does not end so is cancelled.
 func (s *session) End() error {
+	if s.irp.ended() {
+		return nil // the collector may call this, outside of the share's bubble
+	}
 	status, err := s.irp.File.call(&IRP{Code: CodeDone, Share: s.irp.Share})
 	if err == nil {
 		err = status.err()
