@@ -58,6 +58,7 @@ func newStream(share *kshm.Share, mem []byte, emit Emit) (*stream, error) {
 
 // run sends size bytes of r, at least one piece, and returns the digest.
 func (s *stream) run(ctx context.Context, r io.Reader, size int64) (string, error) {
+	s.emit(Event{Progress: &Progress{0, size}})
 	for sent := int64(0); ; {
 		piece := s.data[:min(int64(len(s.data)), size-sent)]
 		if _, err := io.ReadFull(r, piece); errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {

@@ -63,7 +63,8 @@ func (s *Screen) progress(p Progress) {
 	if s.live == nil {
 		s.live = progressbar.NewOptions64(p.Of,
 			progressbar.OptionSetWriter(s.bar), progressbar.OptionSetDescription("      the kernel hashes"),
-			progressbar.OptionShowBytes(true), progressbar.OptionSetWidth(24), progressbar.OptionClearOnFinish())
+			progressbar.OptionShowBytes(true), progressbar.OptionShowCount(), progressbar.OptionSetPredictTime(false),
+			progressbar.OptionSetWidth(20), progressbar.OptionClearOnFinish())
 	}
 	s.live.Set64(p.Bytes)
 }
