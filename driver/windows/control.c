@@ -130,9 +130,9 @@ static NTSTATUS KshmKick(PKSHM_DEVICE Device, PIRP Irp)
 	if (KshmRundownEnter(&body->Calls)) {
 		InterlockedIncrement64(&body->Kicks);
 		if (Device->Driver->Kick != NULL)
-			Device->Driver->Kick(&body->Share);
+			status = Device->Driver->Kick(&body->Share);
 		else
-			KshmQueueWork(&body->Share);
+			KshmQueue(&body->Share);
 		KshmRundownExit(&body->Calls);
 	} else {
 		status = STATUS_FILE_CLOSED;

@@ -175,7 +175,7 @@ KSHM_INIT NTSTATUS KshmLoad(PDRIVER_OBJECT DriverObject, const KSHM_DRIVER *Driv
 	device->Driver = Driver;
 	KeInitializeSpinLock(&device->Lock);
 	InitializeListHead(&device->Bodies);
-	KshmQueueInit(&device->Pended, &device->Lock, KshmShareCancelled);
+	KshmPendingInit(&device->Pended, &device->Lock, KshmShareCancelled);
 	KshmTheDevice = device;
 	status = KshmSecure(device);
 	if (NT_SUCCESS(status))

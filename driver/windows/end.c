@@ -91,7 +91,7 @@ VOID KshmEndLocked(PKSHM_BODY Body, enum kshm_reason Reason)
 {
 	if (Body->Reason != KSHM_LIVE)
 		return;
-	if (Body->Ready && !KshmQueueRemove(Body->Irp))
+	if (Body->Ready && !KshmPendingRemove(Body->Irp))
 		return; /* IoCancelIrp was first: KshmShareCancelled is on its way */
 	KshmDecide(Body, Reason);
 }
@@ -232,4 +232,9 @@ BOOLEAN KshmEnter(PKSHM_SHARE Share)
 VOID KshmExit(PKSHM_SHARE Share)
 {
 	KshmRundownExit(&KshmBody(Share)->Users);
+}
+
+BOOLEAN KshmEnding(PKSHM_SHARE Share)
+{
+	return KshmRundownClosed(&KshmBody(Share)->Users);
 }

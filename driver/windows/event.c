@@ -32,7 +32,7 @@ static VOID KshmTakeWaits(PKSHM_BODY Body, ULONG64 Seen, PLIST_ENTRY Woken)
 		PIRP irp = CONTAINING_RECORD(e, IRP, Tail.Overlay.ListEntry);
 
 		next = e->Flink;
-		if (KshmWaitOf(irp)->events <= Seen && KshmQueueRemove(irp))
+		if (KshmWaitOf(irp)->events <= Seen && KshmPendingRemove(irp))
 			InsertTailList(Woken, e);
 	}
 	KeReleaseSpinLock(&device->Lock, irql);
@@ -125,7 +125,7 @@ NTSTATUS KshmWait(PKSHM_DEVICE Device, PIRP Irp)
 	} else {
 		IoMarkIrpPending(Irp);
 		status = STATUS_PENDING;
-		mine = !KshmQueueInsert(&body->Waiters, Irp, body);
+		mine = !KshmPendingInsert(&body->Waiters, Irp, body);
 	}
 	KeReleaseSpinLock(&Device->Lock, irql);
 	if (status == STATUS_PENDING && mine)

@@ -23,28 +23,29 @@ typedef struct _KSHM_RUNDOWN {
 VOID KshmRundownInit(PKSHM_RUNDOWN Rundown);
 BOOLEAN KshmRundownEnter(PKSHM_RUNDOWN Rundown);
 VOID KshmRundownExit(PKSHM_RUNDOWN Rundown);
+BOOLEAN KshmRundownClosed(PKSHM_RUNDOWN Rundown);
 VOID KshmRundownClose(PKSHM_RUNDOWN Rundown);
 VOID KshmPatientWait(PKEVENT Event, const char *For);
 
-/* queue.c: pended requests that can be cancelled. */
-typedef struct _KSHM_QUEUE {
+/* pending.c */
+typedef struct _KSHM_PENDING {
 	LIST_ENTRY Irps;
 	PKSPIN_LOCK Lock;
 	/* The request is off the queue and the caller's; DISPATCH_LEVEL or below. */
 	VOID (*Cancelled)(PIRP Irp, PVOID Owner);
-} KSHM_QUEUE, *PKSHM_QUEUE;
+} KSHM_PENDING, *PKSHM_PENDING;
 
-VOID KshmQueueInit(PKSHM_QUEUE Queue, PKSPIN_LOCK Lock, VOID (*Cancelled)(PIRP, PVOID));
-BOOLEAN KshmQueueInsert(PKSHM_QUEUE Queue, PIRP Irp, PVOID Owner);
-BOOLEAN KshmQueueRemove(PIRP Irp);
+VOID KshmPendingInit(PKSHM_PENDING Queue, PKSPIN_LOCK Lock, VOID (*Cancelled)(PIRP, PVOID));
+BOOLEAN KshmPendingInsert(PKSHM_PENDING Queue, PIRP Irp, PVOID Owner);
+BOOLEAN KshmPendingRemove(PIRP Irp);
 
 typedef struct _KSHM_DEVICE {
 	PDEVICE_OBJECT Object;
 	const KSHM_DRIVER *Driver;
 	KSPIN_LOCK Lock;
-	LIST_ENTRY Bodies; /* every body from SHARE until its request has completed */
-	KSHM_QUEUE Pended; /* the live shares' requests */
-	BOOLEAN Stopping;  /* no new shares */
+	LIST_ENTRY Bodies;   /* every body from SHARE until its request has completed */
+	KSHM_PENDING Pended; /* the live shares' requests */
+	BOOLEAN Stopping;    /* no new shares */
 	PKEVENT NamedEvent;
 	HANDLE NamedEventHandle;
 	UNICODE_STRING Link;
@@ -63,7 +64,7 @@ typedef struct _KSHM_USER {
 	UCHAR Bytes[72];
 } KSHM_USER, *PKSHM_USER;
 
-/* A share as the kit sees it. */
+/* A share as the kit sees it; the driver's Priv follows at KSHM_PRIV_OFFSET. */
 typedef struct _KSHM_BODY {
 	KSHM_SHARE Share;
 	PKSHM_DEVICE Device;
@@ -89,7 +90,7 @@ typedef struct _KSHM_BODY {
 	volatile LONG WorkWanted;
 	KEVENT Gone; /* the request has completed */
 	PKEVENT Event;
-	KSHM_QUEUE Waiters;
+	KSHM_PENDING Waiters;
 	KDPC Dpc;
 	volatile LONG DpcUsed;
 	volatile LONG64 Kicks, Events, Wakes;
@@ -99,6 +100,7 @@ typedef struct _KSHM_BODY {
 	PVOID Seam; /* seam_*.c's own */
 } KSHM_BODY, *PKSHM_BODY;
 
+#define KSHM_PRIV_OFFSET ((sizeof(KSHM_BODY) + 15) & ~(SIZE_T)15)
 #define KshmBody(share) CONTAINING_RECORD(share, KSHM_BODY, Share)
 
 typedef BOOLEAN KSHM_MATCH(PKSHM_BODY Body, PVOID Key);

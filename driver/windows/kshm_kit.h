@@ -21,7 +21,7 @@ typedef struct _KSHM_SHARE {
 	PVOID Base;      /* the shared bytes in system space; no-execute */
 	SIZE_T Length;   /* bytes, 1 and up */
 	ULONG Access;    /* KSHM_ACCESS_*; without WRITE, a store through Base is a bugcheck */
-	PVOID Context;   /* the driver's own */
+	PVOID Priv;      /* PrivSize bytes of the driver's own, zeroed */
 } KSHM_SHARE, *PKSHM_SHARE;
 
 /*
@@ -37,6 +37,7 @@ typedef struct _KSHM_DRIVER {
 	ULONG Version;        /* the driver's own number, shown by INFO */
 	PCWSTR Class;         /* KSHM_CLASS(L"{guid}") of its own, or NULL */
 	PCWSTR EventName;     /* set by every KshmNotify: L"\\BaseNamedObjects\\X"; or NULL */
+	ULONG PrivSize;       /* bytes of Priv */
 	ULONG64 MinLength;    /* bytes per share; 0: 1 */
 	ULONG64 MaxLength;    /* bytes per share; 0: 1 GiB */
 	ULONG64 MaxUserBytes; /* locked bytes per user; 0: 1 GiB */
@@ -44,8 +45,9 @@ typedef struct _KSHM_DRIVER {
 	ULONG MaxUserShares;  /* live shares per user; 0: 64 */
 
 	/*
-	 * All at PASSIVE_LEVEL without a lock of the kit held. Share, Kick and Control run in
-	 * the caller's process, Work and Stop in any.
+	 * All optional, all at PASSIVE_LEVEL without a lock of the kit held. Share, Kick and
+	 * Control run in the caller's process, Work and Stop in any. A status that is no
+	 * success is an error (0xC...), never a warning, and never STATUS_PENDING.
 	 */
 
 	/*
@@ -53,9 +55,12 @@ typedef struct _KSHM_DRIVER {
 	 * its own half-done work, asked for no Work and left no bracket open.
 	 */
 	NTSTATUS (*Share)(PKSHM_SHARE Share);
-	/* The program has something to do. Runs concurrently with itself; must be short. */
-	VOID (*Kick)(PKSHM_SHARE Share);
-	/* Asked for with KshmQueueWork. One at a time per share. */
+	/*
+	 * The program has something to do. Runs concurrently with itself, and must be short.
+	 * Without it, a kick asks for Work.
+	 */
+	NTSTATUS (*Kick)(PKSHM_SHARE Share);
+	/* Asked for with KshmQueue. One at a time per share; a long one watches KshmEnding. */
 	VOID (*Work)(PKSHM_SHARE Share);
 	/*
 	 * The share ends: once, after the last Kick and Work. When it returns, the driver has
@@ -81,11 +86,14 @@ NTSTATUS KshmLoad(PDRIVER_OBJECT DriverObject, const KSHM_DRIVER *Driver);
 BOOLEAN KshmEnter(PKSHM_SHARE Share);
 VOID KshmExit(PKSHM_SHARE Share);
 
+/* The end has begun: Kick and Work should return soon. Any IRQL. */
+BOOLEAN KshmEnding(PKSHM_SHARE Share);
+
 /* Raises an event for the program. Any IRQL; above DISPATCH_LEVEL a DPC does the waking. */
 VOID KshmNotify(PKSHM_SHARE Share);
 
 /* Asks for a call of Work; several may be merged into one. IRQL <= DISPATCH_LEVEL. */
-VOID KshmQueueWork(PKSHM_SHARE Share);
+VOID KshmQueue(PKSHM_SHARE Share);
 
 /* Ends the share, later. IRQL <= DISPATCH_LEVEL, from a callback or inside a bracket. */
 VOID KshmRevoke(PKSHM_SHARE Share);

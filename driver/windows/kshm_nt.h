@@ -49,6 +49,19 @@ NTSYSAPI NTSTATUS NTAPI ZwSetSecurityObject(HANDLE Handle, SECURITY_INFORMATION 
 					    PSECURITY_DESCRIPTOR Descriptor);
 #endif
 
+/* Shared words: fetched once, checked, and only then used. */
+#ifdef __GNUC__
+#define KshmRead32(p) __atomic_load_n(p, __ATOMIC_RELAXED)
+#define KshmReadAcquire64(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
+#define KshmWrite64(p, v) __atomic_store_n(p, v, __ATOMIC_RELAXED)
+#define KshmWriteRelease64(p, v) __atomic_store_n(p, v, __ATOMIC_RELEASE)
+#else
+#define KshmRead32(p) ReadULongNoFence((volatile ULONG *)(p))
+#define KshmReadAcquire64(p) ReadULong64Acquire((volatile ULONG64 *)(p))
+#define KshmWrite64(p, v) WriteULong64NoFence((volatile ULONG64 *)(p), v)
+#define KshmWriteRelease64(p, v) WriteULong64Release((volatile ULONG64 *)(p), v)
+#endif
+
 _Static_assert(sizeof(PVOID) == 8, "the kit is for 64-bit systems");
 
 #endif /* KSHM_NT_H */

@@ -41,6 +41,11 @@ VOID KshmRundownExit(PKSHM_RUNDOWN Rundown)
 		KeSetEvent(&Rundown->Drained, IO_NO_INCREMENT, FALSE);
 }
 
+BOOLEAN KshmRundownClosed(PKSHM_RUNDOWN Rundown)
+{
+	return (InterlockedCompareExchange(&Rundown->Word, 0, 0) & CLOSED) != 0;
+}
+
 /* Called once. */
 VOID KshmRundownClose(PKSHM_RUNDOWN Rundown)
 {

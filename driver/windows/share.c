@@ -32,11 +32,13 @@ static NTSTATUS KshmCheckShare(PKSHM_DEVICE Device, PIRP Irp,
 static NTSTATUS KshmCreateBody(PKSHM_DEVICE Device, PIRP Irp,
 			       const struct kshm_share_args *Args, PKSHM_BODY *Result)
 {
-	PKSHM_BODY body = ExAllocatePoolWithTag(NonPagedPoolNx, sizeof(*body), KSHM_TAG);
+	SIZE_T size = KSHM_PRIV_OFFSET + Device->Driver->PrivSize;
+	PKSHM_BODY body = ExAllocatePoolWithTag(NonPagedPoolNx, size, KSHM_TAG);
 
 	if (body == NULL)
 		return STATUS_INSUFFICIENT_RESOURCES;
-	RtlZeroMemory(body, sizeof(*body));
+	RtlZeroMemory(body, size);
+	body->Share.Priv = (PUCHAR)body + KSHM_PRIV_OFFSET;
 	body->References = 1;
 	body->Device = Device;
 	body->File = IoGetCurrentIrpStackLocation(Irp)->FileObject->FsContext;
@@ -48,7 +50,7 @@ static NTSTATUS KshmCreateBody(PKSHM_DEVICE Device, PIRP Irp,
 	body->Share.Access = Args->access;
 	KshmRundownInit(&body->Calls);
 	KshmRundownInit(&body->Users);
-	KshmQueueInit(&body->Waiters, &Device->Lock, KshmWaiterCancelled);
+	KshmPendingInit(&body->Waiters, &Device->Lock, KshmWaiterCancelled);
 	KeInitializeEvent(&body->Gone, NotificationEvent, FALSE);
 	KeInitializeDpc(&body->Dpc, KshmNotifyDpc, body);
 	/* Ahead of any need: the end of a share must not depend on memory. */
@@ -153,7 +155,7 @@ static NTSTATUS KshmPend(PKSHM_BODY Body)
 	Body->Ready = TRUE;
 	if (Body->Reason != KSHM_LIVE)
 		KshmQueueEnd(Body);
-	else if (!KshmQueueInsert(&device->Pended, Body->Irp, Body))
+	else if (!KshmPendingInsert(&device->Pended, Body->Irp, Body))
 		KshmDecide(Body, KSHM_END_CANCELLED);
 	KeReleaseSpinLock(&device->Lock, irql);
 	return STATUS_PENDING;

@@ -19,7 +19,7 @@ static VOID NTAPI KshmWorkRoutine(PDEVICE_OBJECT Object, PVOID Context)
 }
 
 /* Who raises WorkWanted from 0 queues the item, and leaves it a place in Calls. */
-VOID KshmQueueWork(PKSHM_SHARE Share)
+VOID KshmQueue(PKSHM_SHARE Share)
 {
 	PKSHM_BODY body = KshmBody(Share);
 

@@ -89,7 +89,7 @@ static NTSTATUS Share(PIRP Irp, PIO_STACK_LOCATION Stack)
 		return STATUS_INSUFFICIENT_RESOURCES;
 	KeAcquireSpinLock(&Lock, &irql);
 	if (Pended != NULL) {
-		status = STATUS_DEVICE_BUSY;
+		status = STATUS_SHARING_VIOLATION;
 	} else {
 		(VOID) IoSetCancelRoutine(Irp, Cancel);
 		if (Irp->Cancel && IoSetCancelRoutine(Irp, NULL) != NULL) {

@@ -31,7 +31,7 @@
 #define DAEMONS 3 /* two workers, one for DPCs */
 #define STACK (128 << 10)
 
-bool nt_scheduled;
+bool nt_scheduled, sched_eager;
 
 struct fiber {
 	ucontext_t context;
@@ -225,7 +225,7 @@ void sched_block(bool (*ready)(void *), void *arg)
 	f->ready = NULL;
 }
 
-/* Who was told to go on goes on; otherwise the program's own fibers before the daemons. */
+/* Who was told to go on goes on; otherwise the last spawned, or the processors before all. */
 static struct fiber *pick(void)
 {
 	struct fiber *f = chosen;
@@ -234,6 +234,9 @@ static struct fiber *pick(void)
 	chosen = NULL;
 	if (f)
 		return f;
+	for (i = 0; sched_eager && i < DAEMONS; i++)
+		if (can_run(&fibers[i]))
+			return &fibers[i];
 	for (i = FIBERS - 1; i >= 0; i--)
 		if (can_run(&fibers[i]))
 			return &fibers[i];

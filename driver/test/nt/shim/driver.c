@@ -38,20 +38,22 @@ static NTSTATUS Share(PKSHM_SHARE share)
 	if (!NT_SUCCESS(drv_share_status))
 		return drv_share_status;
 	d = calloc(1, sizeof(*d));
-	share->Context = d;
+	*(struct drv_share **)share->Priv = d;
 	touch(share);
 	KeAcquireSpinLock(&drv_lock, &irql);
 	d->share = share;
 	memory->context = d;
+	free(memory->last);
+	memory->last = NULL;
 	KeReleaseSpinLock(&drv_lock, irql);
 	if (drv_revoke_in_share)
 		KshmRevoke(share);
 	return STATUS_SUCCESS;
 }
 
-static VOID Kick(PKSHM_SHARE share)
+static NTSTATUS Kick(PKSHM_SHARE share)
 {
-	struct drv_share *d = share->Context;
+	struct drv_share *d = *(struct drv_share **)share->Priv;
 
 	d->kicks++;
 	if (d->stops)
@@ -59,16 +61,17 @@ static VOID Kick(PKSHM_SHARE share)
 	touch(share);
 	KshmNotify(share);
 	drv_notify_from_isr(share);
-	KshmQueueWork(share);
+	KshmQueue(share);
 	touch(share);
 	if (d->stops)
 		nt_bug("touch after stop", "Kick under way");
 	d->kicks--;
+	return STATUS_SUCCESS;
 }
 
 static VOID Work(PKSHM_SHARE share)
 {
-	struct drv_share *d = share->Context;
+	struct drv_share *d = *(struct drv_share **)share->Priv;
 
 	CHECK(nt_me->irql == PASSIVE_LEVEL && nt_me->locks == 0);
 	if (d->works++)
@@ -82,7 +85,7 @@ static VOID Work(PKSHM_SHARE share)
 
 static VOID Stop(PKSHM_SHARE share, enum kshm_reason reason)
 {
-	struct drv_share *d = share->Context;
+	struct drv_share *d = *(struct drv_share **)share->Priv;
 	KIRQL irql;
 
 	CHECK(nt_me->irql == PASSIVE_LEVEL && nt_me->locks == 0);
@@ -108,6 +111,7 @@ static void on_complete(struct nt_req *req)
 	KeAcquireSpinLock(&drv_lock, &irql);
 	d = req->memory->context;
 	req->memory->context = NULL;
+	req->memory->last = d; /* kept: a late callback finds that it has been stopped */
 	KeReleaseSpinLock(&drv_lock, irql);
 	CHECK(d != NULL);
 	if (d->entered)
@@ -116,7 +120,6 @@ static void on_complete(struct nt_req *req)
 		nt_bug("lost drain", "Kick or Work under way at the completion");
 	if (d->stops != 1)
 		nt_bug("stop", "called %d times before the completion", d->stops);
-	free(d);
 }
 
 /* A bracket around a use of the memory by a part of the driver that the kit does not call. */
@@ -181,6 +184,7 @@ KSHM_DRIVER drv = {
 	.Version = 42,
 	.Class = KSHM_CLASS(L"{00000000-0000-0000-0000-000000000000}"),
 	.EventName = L"\\BaseNamedObjects\\KshmTest",
+	.PrivSize = sizeof(struct drv_share *),
 	.MaxLength = 1 << 20,
 	.MaxUserBytes = 1 << 20,
 	.MaxOpenShares = 4,

@@ -4,7 +4,7 @@
  */
 #define _GNU_SOURCE
 #include "nt.h"
-#include "../../windows/kshm_nt.h"
+#include "../../../windows/kshm_nt.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -149,6 +149,18 @@ static void do_event(void)
 	nt_reap(req);
 }
 
+/* The only event there will be comes at any time: before, while or after it is waited for. */
+static void do_wait_done(void)
+{
+	struct nt_req *req = NULL;
+
+	one.events = 0;
+	CHECK(NT_SUCCESS(wait_begin(file, 1, &one, &req)));
+	CHECK(nt_wait(req) == STATUS_SUCCESS && one.events >= 1);
+	nt_reap(req);
+	do_done();
+}
+
 static void do_notify(void)
 {
 	drv_call(memory, KshmNotify);
@@ -161,7 +173,7 @@ static void do_isr(void)
 
 static void do_work(void)
 {
-	drv_call(memory, KshmQueueWork);
+	drv_call(memory, KshmQueue);
 }
 
 static void do_use(void)
@@ -227,6 +239,8 @@ static const struct actor actors[] = {
 };
 #define ACTORS ((int)(sizeof(actors) / sizeof(*actors)))
 #define ENDERS 7
+
+static const struct actor waiter = {"wait, then done", do_wait_done, &owner, KSHM_END_DONE};
 
 static void make_share(void *unused)
 {
@@ -368,8 +382,11 @@ static long meet_all(const struct actor *a, const struct actor *b, bool live, in
 	struct sched_switch plan[4];
 	struct explorer e = {.a = a, .b = b, .live = live, .most = switches, .stride = stride};
 
-	explore(&e, plan, 0);
-	return e.runs;
+	for (sched_eager = true;; sched_eager = false) {
+		explore(&e, plan, 0);
+		if (!sched_eager)
+			return e.runs;
+	}
 }
 
 /* There is one handle; and a program that exits has no thread left that could share. */
@@ -391,13 +408,16 @@ void test_meet(int switches, int stride)
 
 	sched_init();
 	memory = nt_memory(2 * PAGE_SIZE, true);
+	for (j = 0; j < ACTORS; j++)
+		if (actors[j].act == do_notify || actors[j].act == do_isr)
+			runs += meet_all(&waiter, &actors[j], true, switches, stride);
+	for (j = 0; j < ACTORS; j++)
+		if (can_meet(cancel, &actors[j], false))
+			runs += meet_all(cancel, &actors[j], false, switches, stride);
 	for (i = 0; i < ENDERS; i++)
 		for (j = i; j < ACTORS; j++)
 			if (can_meet(&actors[i], &actors[j], true))
 				runs += meet_all(&actors[i], &actors[j], true, switches,
 						 stride);
-	for (j = 0; j < ACTORS; j++)
-		if (can_meet(cancel, &actors[j], false))
-			runs += meet_all(cancel, &actors[j], false, switches, stride);
 	printf("meet: %ld runs\n", runs);
 }

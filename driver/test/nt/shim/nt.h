@@ -44,6 +44,7 @@ struct nt_memory {
 	int mapped[2];
 	bool writable; /* for the program */
 	void *context; /* the test driver's, of the share made of it */
+	void *last;    /* likewise, of the one before */
 	struct nt_memory *next;
 };
 

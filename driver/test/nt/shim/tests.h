@@ -6,7 +6,7 @@
 #define TESTS_H
 
 #include "nt.h"
-#include "../../windows/kshm_kit.h"
+#include "../../../windows/kshm_kit.h"
 
 /* driver.c: a driver of the kit that watches the kit. */
 NTSTATUS DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING registry);

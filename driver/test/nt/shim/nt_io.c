@@ -4,7 +4,7 @@
  */
 #define _GNU_SOURCE
 #include "nt.h"
-#include "../../include/kshm.h"
+#include "../../../include/kshm.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -139,8 +139,8 @@ static void op_wait(unsigned i, struct nt_file *file)
 static void op_driver(unsigned i)
 {
 	static VOID (*const calls[])(PKSHM_SHARE) = {
-		KshmNotify,          drv_notify_from_isr, KshmQueueWork, KshmNotify,
-		drv_notify_from_isr, KshmQueueWork,       KshmRevoke,    drv_corrupt,
+		KshmNotify,          drv_notify_from_isr, KshmQueue,  KshmNotify,
+		drv_notify_from_isr, KshmQueue,           KshmRevoke, drv_corrupt,
 	};
 	struct nt_proc *was = nt_me->proc;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * queue.c - a queue of pended requests, each owned by exactly one of: the queue, its cancel
- * routine, or whoever removed it.
+ * pending.c - a cancel-safe queue of pended requests, each owned by exactly one of: the queue,
+ * its cancel routine, or whoever removed it.
  *
  * Ownership is the cancel routine's pointer. Who exchanges it for NULL and gets it back owns
  * the request; who gets NULL back has lost it to IoCancelIrp, and the cancel routine, waiting
@@ -9,21 +9,21 @@
  */
 #include "kit.h"
 
-#define QUEUE_OF(irp) ((PKSHM_QUEUE)(irp)->Tail.Overlay.DriverContext[0])
+#define QUEUE_OF(irp) ((PKSHM_PENDING)(irp)->Tail.Overlay.DriverContext[0])
 #define OWNER_OF(irp) ((irp)->Tail.Overlay.DriverContext[1])
 
-VOID KshmQueueInit(PKSHM_QUEUE Queue, PKSPIN_LOCK Lock, VOID (*Cancelled)(PIRP, PVOID))
+VOID KshmPendingInit(PKSHM_PENDING Queue, PKSPIN_LOCK Lock, VOID (*Cancelled)(PIRP, PVOID))
 {
 	InitializeListHead(&Queue->Irps);
 	Queue->Lock = Lock;
 	Queue->Cancelled = Cancelled;
 }
 
-static DRIVER_CANCEL KshmQueueCancel;
+static DRIVER_CANCEL KshmPendingCancel;
 
-static VOID NTAPI KshmQueueCancel(PDEVICE_OBJECT Device, PIRP Irp)
+static VOID NTAPI KshmPendingCancel(PDEVICE_OBJECT Device, PIRP Irp)
 {
-	PKSHM_QUEUE queue = QUEUE_OF(Irp);
+	PKSHM_PENDING queue = QUEUE_OF(Irp);
 	KIRQL irql;
 
 	UNREFERENCED_PARAMETER(Device);
@@ -35,12 +35,12 @@ static VOID NTAPI KshmQueueCancel(PDEVICE_OBJECT Device, PIRP Irp)
 }
 
 /* Lock held. FALSE: the request was cancelled before, and is still the caller's. */
-BOOLEAN KshmQueueInsert(PKSHM_QUEUE Queue, PIRP Irp, PVOID Owner)
+BOOLEAN KshmPendingInsert(PKSHM_PENDING Queue, PIRP Irp, PVOID Owner)
 {
 	Irp->Tail.Overlay.DriverContext[0] = Queue;
 	Irp->Tail.Overlay.DriverContext[1] = Owner;
 	InsertTailList(&Queue->Irps, &Irp->Tail.Overlay.ListEntry);
-	(VOID) IoSetCancelRoutine(Irp, KshmQueueCancel);
+	(VOID) IoSetCancelRoutine(Irp, KshmPendingCancel);
 	/* IoCancelIrp sets Cancel, then takes the routine: one of the two sees the other. */
 	if (Irp->Cancel && IoSetCancelRoutine(Irp, NULL) != NULL) {
 		RemoveEntryList(&Irp->Tail.Overlay.ListEntry);
@@ -50,7 +50,7 @@ BOOLEAN KshmQueueInsert(PKSHM_QUEUE Queue, PIRP Irp, PVOID Owner)
 }
 
 /* Lock held, Irp inserted and not completed. TRUE: it is the caller's now. */
-BOOLEAN KshmQueueRemove(PIRP Irp)
+BOOLEAN KshmPendingRemove(PIRP Irp)
 {
 	if (IoSetCancelRoutine(Irp, NULL) == NULL)
 		return FALSE;

@@ -23,6 +23,7 @@ struct sched_trace {
 	unsigned char others[SCHED_STEPS]; /* how many others could have gone on */
 };
 
+extern bool sched_eager; /* work items go first when somebody blocks; else last */
 void sched_init(void);
 int sched_spawn(const char *name, struct nt_proc *proc, void (*run)(void *), void *arg);
 void sched_plan(const struct sched_switch *plan, int n, struct sched_trace *trace);

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT
+
+package nt
+
+import (
+	"errors"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var full = flag.Bool("full", false, "every meeting at every pair of points, and storms of a million operations")
+
+var (
+	address = []string{"-fsanitize=address,undefined", "-fno-sanitize-recover=all"}
+	thread  = []string{"-fsanitize=thread"}
+)
+
+// length chooses between the long form of an argument and the short one.
+func length(long, short string) string {
+	if *full {
+		return long
+	}
+	return short
+}
+
+// pass runs a test of the shim that must find nothing.
+func pass(t *testing.T, program string, args ...string) {
+	t.Run(args[0], func(t *testing.T) {
+		out, err := run(program, args...)
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+		t.Log(strings.TrimSpace(out))
+	})
+}
+
+func TestAddress(t *testing.T) {
+	program := newBuild(t, address...).link(t, "nt", nil)
+	pass(t, program, "cases", "cases.txt")
+	pass(t, program, "codes")
+	pass(t, program, "fail")
+	pass(t, program, "meet", "2", length("1", "11"))
+	pass(t, program, "storm", length("1000000", "60000"), "8")
+}
+
+func TestThread(t *testing.T) {
+	program := newBuild(t, thread...).link(t, "nt", nil)
+	pass(t, program, "codes")
+	pass(t, program, "fail")
+	pass(t, program, "storm", length("1000000", "40000"), "8")
+}
+
+// TestSeeds puts known bugs into a copy of the kit: each must be found, by name.
+func TestSeeds(t *testing.T) {
+	b := newBuild(t, address...)
+	for i, s := range readSeeds(t) {
+		t.Run(s.title(), func(t *testing.T) {
+			program := s.plant(t, b, i)
+			out, err := run(program, s.args...)
+			var exit *exec.ExitError
+			if !errors.As(err, &exit) {
+				t.Fatalf("%s found nothing: %v\n%s", strings.Join(s.args, " "), err, out)
+			}
+			if !s.named(out) {
+				t.Errorf("found under another name than %q:\n%s", s.names, out)
+			}
+		})
+	}
+}
+
+// A seed is one entry of seeds.txt.
+type seed struct {
+	names    []string
+	file     string
+	args     []string
+	old, new string
+}
+
+func (s seed) title() string { return s.names[0] + " in " + s.file }
+
+func (s seed) named(out string) bool {
+	for _, name := range s.names {
+		if strings.Contains(out, "nt: BUG: "+name+":") || name == "AddressSanitizer" && strings.Contains(out, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// plant builds the program with the bug in it.
+func (s seed) plant(t *testing.T, b *build, i int) string {
+	text, err := os.ReadFile(filepath.Join(kit, s.file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(text), s.old); n != 1 {
+		t.Fatalf("%s has %d places like\n%s\nwhich must be one: the kit has changed, so must seeds.txt", s.file, n, s.old)
+	}
+	dir := t.TempDir()
+	source, object := filepath.Join(dir, s.file), filepath.Join(dir, "seed.o")
+	if err := os.WriteFile(source, []byte(strings.Replace(string(text), s.old, s.new, 1)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	planted := *b
+	planted.flags = append(append([]string{}, b.flags...), "-Wno-error", "-Wno-unused")
+	if err := planted.compile(source, object); err != nil {
+		t.Fatal(err)
+	}
+	return b.link(t, "seed", map[string]string{s.file: object})
+}
+
+func readSeeds(t *testing.T) []seed {
+	text, err := os.ReadFile("seeds.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var seeds []seed
+	for _, line := range strings.Split(string(text), "\n") {
+		var s *seed
+		if n := len(seeds); n > 0 {
+			s = &seeds[n-1]
+		}
+		switch {
+		case line == "" || line[0] == '#':
+		case strings.HasPrefix(line, "seed "):
+			seeds = append(seeds, seed{names: strings.Split(line[len("seed "):], "|")})
+		case strings.HasPrefix(line, "file "):
+			s.file = line[len("file "):]
+		case strings.HasPrefix(line, "run "):
+			s.args = strings.Fields(line[len("run "):])
+			if s.args[0] == "cases" {
+				s.args = append(s.args, "cases.txt")
+			}
+		case line[0] == '-':
+			s.old += line[1:] + "\n"
+		case line[0] == '+':
+			s.new += line[1:] + "\n"
+		default:
+			t.Fatalf("seeds.txt: %q", line)
+		}
+	}
+	if len(seeds) == 0 {
+		t.Fatal("seeds.txt is empty")
+	}
+	return seeds
+}
