@@ -64,6 +64,7 @@ func (c *Consumer) more() bool {
 // skip handles a header word that is not that of a good record. A skip ends at
 // offset 0, where another one is corrupt, so Next's loop ends.
 func (c *Consumer) skip(word, at uint64) bool {
+	c.current = 0 // if the same header was a record before, it is none now
 	if why := check(word, at, c.peer-c.position, c.capacity); why != 0 {
 		c.fail(why, controlSize+at)
 		c.peer = c.position // a dead ring has no records

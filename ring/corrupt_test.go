@@ -146,3 +146,30 @@ func wantVerdict(t *testing.T, err error, reason ring.Reason, offset int) {
 		t.Errorf("got %v, want %v at %d", err, reason, offset)
 	}
 }
+
+// A record that turns into a skip between two looks is no record any more:
+// there is nothing left to release.
+func TestRecordTurnsIntoSkip(t *testing.T) {
+	mem, g := heapRing(t, 4096)
+	p, c := newPair(t, mem, g, nil, nil)
+	advance(t, p, c, 1992)
+	advance(t, p, c, 1992) // to position 4000
+	if err := p.Write(testContext(t), make([]byte, 88)); err != nil {
+		t.Fatal(err)
+	}
+	if rec, ok := c.Next(); !ok || len(rec) != 88 {
+		t.Fatalf("got %d bytes, %v", len(rec), c.Err())
+	}
+	poke(mem, dataAt+4000, record(2, 88))
+	if _, ok := c.Next(); ok {
+		t.Fatal("got a record after a skip to the end of all records")
+	}
+	c.Release()
+	c.Flush()
+	if n := c.Counters(); n.Records != 2 {
+		t.Errorf("%d records released, want 2", n.Records)
+	}
+	if at := binary.NativeEndian.Uint64(mem[consumerAt:]); at != 4096 {
+		t.Errorf("consumer at %d of 4096 published bytes", at)
+	}
+}

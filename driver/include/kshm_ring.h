@@ -691,6 +691,8 @@ static inline const void KSHM_SHARED *kshm_consumer_next(struct kshm_consumer *c
 {
 	struct kshm_ring *r = &c->ring;
 
+	/* The same header may be another one by now: forget what it said. */
+	c->current = 0;
 	while (kshm_consumer_ready(c)) {
 		kshm_u64 at = r->position & (r->capacity - 1);
 		kshm_u64 word = kshm_read((kshm_u64 KSHM_SHARED *)(r->data + at));

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// bugs are the seeded ones of ring.pml, which must be found.
+var bugs = []string{
+	"PRODUCER_NO_FENCE", "CONSUMER_NO_FENCE", "ARM_NO_FENCE", "NO_RELEASE", "NO_RECHECK",
+	"LATE_SEEN", "FLAG", "NUMBERS=4", "EARLY_RELEASE", "NO_LAST_LOOK",
+}
+
+var (
+	errorCount = regexp.MustCompile(`errors: (\d+)`)
+	states     = regexp.MustCompile(`(\d+) states, stored`)
+)
+
+// model checks ring.pml in every state, then with each seeded bug.
+func model(ctx context.Context, o options, source string) error {
+	records := 3
+	if o.full {
+		records = 4
+	}
+	errs := []error{explore(ctx, o, source, records, "", false)}
+	for _, bug := range bugs {
+		errs = append(errs, explore(ctx, o, source, 3, bug, true))
+	}
+	return errors.Join(errs...)
+}
+
+// explore visits all states of the model, or those up to the first error.
+func explore(ctx context.Context, o options, source string, records int, bug string, mustFail bool) error {
+	start := time.Now()
+	dir, err := os.MkdirTemp("", "spin")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	text, err := os.ReadFile(source)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "ring.pml"), text, 0o644); err != nil {
+		return err
+	}
+	args := []string{fmt.Sprintf("-DRECORDS=%d", records)}
+	if bug != "" {
+		args = append(args, "-D"+bug)
+	}
+	if out, err := output(ctx, dir, o.spin+" -a", append(args, "ring.pml")...); err != nil {
+		return fmt.Errorf("spin: %w\n%s", err, out)
+	}
+	if out, err := output(ctx, dir, "gcc -O1 -w -DSAFETY -DCOLLAPSE -DMEMLIM=6000 -o pan pan.c"); err != nil {
+		return fmt.Errorf("compile the verifier: %w\n%s", err, out)
+	}
+	out, err := output(ctx, dir, filepath.Join(dir, "pan"), "-m1000000")
+	name := fmt.Sprintf("ring.pml, %d records", records)
+	if bug != "" {
+		name = "ring.pml, " + bug
+	}
+	found := errorCount.FindStringSubmatch(out)
+	switch {
+	case err != nil || found == nil || strings.Contains(out, "out of memory") || strings.Contains(out, "too small"):
+		return fmt.Errorf("%s: the search did not finish: %w\n%s", name, err, out)
+	case mustFail && found[1] == "0":
+		return fmt.Errorf("%s: the seeded bug was not found", name)
+	case !mustFail && found[1] != "0":
+		return fmt.Errorf("%s: %s", name, out)
+	case mustFail:
+		report(name, "fails, as it must", start)
+	default:
+		report(name, "holds in all "+states.FindStringSubmatch(out)[1]+" states", start)
+	}
+	return nil
+}
