@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -157,24 +156,5 @@ func TestModelIsNeverVerified(t *testing.T) {
 	NewScreen(&b, nil).Summary(r)
 	if strings.Contains(strings.ReplaceAll(b.String(), "NOT verified", ""), "verified") {
 		t.Errorf("the summary says verified:\n%s", &b)
-	}
-}
-
-// TestDigestPage holds the layout of driver/samples/digest/digest.h, whose
-// size its own assert repeats.
-func TestDigestPage(t *testing.T) {
-	page := reflect.TypeFor[digestPage]()
-	want := map[string]uintptr{"request": 0, "length": 8, "flags": 12, "reply": 128, "progress": 136, "digest": 144}
-	for name, offset := range want {
-		if f, ok := page.FieldByName(name); !ok || f.Offset != offset {
-			t.Errorf("%s is at %d, want %d", name, f.Offset, offset)
-		}
-	}
-	header, err := os.ReadFile("../../../../driver/samples/digest/digest.h")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if line := fmt.Sprintf("sizeof(struct digest_page) == %d,", page.Size()); !strings.Contains(string(header), line) {
-		t.Errorf("digest.h does not say %q", line)
 	}
 }
