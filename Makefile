@@ -24,7 +24,8 @@ help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 26
 
 demo: ## share memory with a driver in a real kernel, and watch
-	@go run ./cmd/kshm demo
+	@go build -o build/kshm ./cmd/kshm
+	@build/kshm demo
 
 test: check-generated lint test-go test-c test-vm ## everything below, in at most 15 minutes
 
@@ -48,6 +49,8 @@ test-vm: ## rung 3: the modules and the Go package in stock kernels
 in-vm: modules build/vmrun
 	KSHM_VM=1 go test -count=1 ./internal/vm ./cmd/kshm
 	$(foreach k,$(KERNELS),$(call run-in-vm,$(k)))
+	go build -o build/kshm ./cmd/kshm
+	build/kshm demo --json
 
 modules:
 	$(DEPS) build-module -strict -sparse -kernel 6.1 $(MODULES)
@@ -58,7 +61,7 @@ build/vmrun:
 	go build -o $@ ./internal/cmd/vmrun
 
 define run-in-vm
-CGO_ENABLED=0 go test -tags kernel -count=1 -exec "$(CURDIR)/build/vmrun $(patsubst %,-module $(CURDIR)/build/$(1)/%.ko,$(notdir $(MODULES:linux=kshm)))" ./driver/test/linux
+CGO_ENABLED=0 go test -tags kernel -count=1 -exec "$(CURDIR)/build/vmrun $(patsubst %,-module $(CURDIR)/build/$(1)/%.ko,$(notdir $(MODULES:linux=kshm)))" ./driver/test/linux ./examples/hello
 
 endef
 
