@@ -91,7 +91,7 @@ static VOID Stop(PKSHM_SHARE share, enum kshm_reason reason)
 	CHECK(nt_me->irql == PASSIVE_LEVEL && nt_me->locks == 0);
 	CHECK(reason != KSHM_LIVE);
 	if (d->stops++)
-		nt_bug("stop", "called twice");
+		nt_bug("ended twice", "Stop was called again");
 	if (d->kicks || d->works)
 		nt_bug("touch after stop", "Kick or Work still under way");
 	touch(share);

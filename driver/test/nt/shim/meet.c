@@ -389,9 +389,13 @@ static long meet_all(const struct actor *a, const struct actor *b, bool live, in
 	}
 }
 
+static const char *only_actor; /* if set, one of the two */
+
 /* There is one handle; and a program that exits has no thread left that could share. */
 static bool can_meet(const struct actor *a, const struct actor *b, bool live)
 {
+	if (only_actor && strcmp(only_actor, a->name) && strcmp(only_actor, b->name))
+		return false;
 	if (a->act == do_close && b->act == do_close)
 		return false;
 	if (a->act == do_exit || b->act == do_exit)
@@ -400,16 +404,18 @@ static bool can_meet(const struct actor *a, const struct actor *b, bool live)
 }
 
 /* Every pair; and while the share is being made and cancelled, every other. */
-void test_meet(int switches, int stride)
+void test_meet(int switches, int stride, const char *only)
 {
 	const struct actor *cancel = &actors[1];
 	long runs = 0;
 	int i, j;
 
+	only_actor = only;
 	sched_init();
 	memory = nt_memory(2 * PAGE_SIZE, true);
 	for (j = 0; j < ACTORS; j++)
-		if (actors[j].act == do_notify || actors[j].act == do_isr)
+		if ((actors[j].act == do_notify || actors[j].act == do_isr) &&
+		    can_meet(&waiter, &actors[j], true))
 			runs += meet_all(&waiter, &actors[j], true, switches, stride);
 	for (j = 0; j < ACTORS; j++)
 		if (can_meet(cancel, &actors[j], false))

@@ -37,7 +37,7 @@ void settle(void); /* until the kernel has nothing left to do */
 /* The tests: each ends the program with nt_bug at the first failure. */
 void test_cases(const char *path);
 void test_codes(void);
-void test_meet(int switches, int stride);
+void test_meet(int switches, int stride, const char *only);
 void test_fail(void);
 void test_storm(long operations, int threads);
 
