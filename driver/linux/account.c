@@ -69,25 +69,53 @@ static struct kshm_user *user_entry(struct user_struct *user)
 	return NULL;
 }
 
-/* Counts one share against the caps; spare becomes the entry of a new user. */
-static int count_share(struct kshm_charge *charge, struct kshm_user *spare)
+/*
+ * Counts one share against the caps of current's user, whose entry u becomes
+ * if there is none yet. -ENOENT: there is none, and u is NULL.
+ */
+static int count_share(struct kshm_charge *charge, struct kshm_user *u)
 {
-	struct kshm_user *u;
+	struct kshm_user *known;
 	int err = 0;
 
 	spin_lock(&users_lock);
-	u = user_entry(spare->user) ?: spare;
+	known = user_entry(current_user());
+	if (!known && !u) {
+		err = -ENOENT;
+		goto unlock;
+	}
+	if (known)
+		u = known;
 	if (u->shares >= READ_ONCE(kshm_max_user_shares) ||
 	    u->pages + charge->pages > kshm_max_user_bytes() >> PAGE_SHIFT) {
 		err = -EUSERS;
-	} else {
-		if (u == spare)
-			list_add(&u->list, &users);
-		u->shares++;
-		u->pages += charge->pages;
-		charge->user = u;
+		goto unlock;
 	}
+	if (!known)
+		list_add(&u->list, &users);
+	u->shares++;
+	u->pages += charge->pages;
+	charge->user = u;
+unlock:
 	spin_unlock(&users_lock);
+	return err;
+}
+
+/* The same for a user who may have no share yet. */
+static int count_first_share(struct kshm_charge *charge)
+{
+	struct kshm_user *u;
+	int err;
+
+	u = kzalloc(sizeof(*u), GFP_KERNEL_ACCOUNT);
+	if (!u)
+		return -ENOMEM;
+	u->user = get_uid(current_user());
+	err = count_share(charge, u);
+	if (charge->user != u) {
+		free_uid(u->user);
+		kfree(u);
+	}
 	return err;
 }
 
@@ -124,23 +152,14 @@ static int lock_pages(struct user_struct *user, unsigned long pages)
 /* -EUSERS: a cap of the module; -EDQUOT: RLIMIT_MEMLOCK. */
 int kshm_charge(struct kshm_charge *charge, unsigned long pages)
 {
-	struct kshm_user *spare;
 	int err;
 
-	spare = kzalloc(sizeof(*spare), GFP_KERNEL_ACCOUNT);
-	if (!spare)
-		return -ENOMEM;
-	spare->user = get_uid(current_user());
 	charge->pages = pages;
-	err = count_share(charge, spare);
-	if (charge->user != spare) {
-		free_uid(spare->user);
-		kfree(spare);
-	}
-	if (err)
+	err = count_share(charge, NULL);
+	if (err == -ENOENT)
+		err = count_first_share(charge);
+	if (err || capable(CAP_IPC_LOCK))
 		return err;
-	if (capable(CAP_IPC_LOCK))
-		return 0;
 	err = lock_pages(charge->user->user, pages);
 	if (err)
 		uncount_share(charge);

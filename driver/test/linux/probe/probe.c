@@ -72,13 +72,16 @@ static void probe_work(struct kshm_share *s)
 static void probe_stop(struct kshm_share *s, enum kshm_reason reason)
 {
 	struct probe_state *state = s->priv;
+	u64 ms;
 
 	spin_lock_irq(&shares_lock);
 	list_del(&state->list);
 	spin_unlock_irq(&shares_lock);
 	WRITE_ONCE(state->stopped, true);
 	WRITE_ONCE(last_reason, reason);
-	msleep(xchg(&slow_stop_ms, 0));
+	ms = xchg(&slow_stop_ms, 0);
+	if (ms)
+		msleep(ms);
 	atomic64_inc(&stops);
 }
 
