@@ -34,6 +34,11 @@ func runGuest(ctx context.Context, w io.Writer, kernel string, command []string,
 	if repo == "" {
 		return nil, nil, &deps.UnavailableError{What: "the drivers' sources", Why: "run this inside the kshm repository"}
 	}
+	// Everything that may be fetched comes first, so that what follows is one
+	// uninterrupted show.
+	if _, err := deps.Ensure(ctx, w, deps.QEMU); err != nil {
+		return nil, nil, err
+	}
 	k, err := vm.Fetch(ctx, w, kernel)
 	if err != nil {
 		return nil, nil, err
@@ -60,6 +65,7 @@ func runGuest(ctx context.Context, w io.Writer, kernel string, command []string,
 	if src.Size > 0 {
 		o.Disks = []*os.File{src.File}
 	}
+	fmt.Fprintf(w, "demo: booting %s in a virtual machine\n", k.Release)
 	emit(Event{Scene: fmt.Sprintf("a stock Debian kernel, %s, in a virtual machine; nothing is installed", k.Release)})
 	res, err := vm.Run(ctx, o)
 	return l.facts, res, errors.Join(l.verdict(res, err), err)
