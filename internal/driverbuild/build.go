@@ -18,7 +18,7 @@ import (
 	"kshm/internal/pe"
 )
 
-// ErrNoTools: the machine has no cross compiler, or no signing tool.
+// ErrNoTools says that the machine has no cross compiler, or no signing tool.
 var ErrNoTools = errors.New("tools are missing")
 
 const prefix = "x86_64-w64-mingw32-"
