@@ -41,7 +41,7 @@ share, and after kill -9 of a process that holds one.
 
 It runs on this machine's kernel if the driver is loaded there, otherwise on a
 stock Debian kernel in a virtual machine, which takes no right and changes
-nothing. The first run fetches QEMU and the kernel (about 85 MB) and compiles the
+nothing. The first run fetches QEMU and the kernel (about 76 MB) and compiles the
 modules from the repository around the working directory.
 
 The status is 0 if all was proven that can be proven here, 1 if something is
@@ -93,6 +93,9 @@ func (f *demoFlags) run(c *cobra.Command, args []string) error {
 	}
 	report, err := demo.Do(ctx, o)
 	screen.Finish()
+	if ctx.Err() != nil {
+		return errors.New("interrupted") // what broke because of it is no news
+	}
 	if report != nil {
 		if e := f.show(c.OutOrStdout(), screen, report, err); err == nil {
 			err = e

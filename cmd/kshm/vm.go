@@ -44,7 +44,7 @@ func newVMRunCommand() *cobra.Command {
 		Short: "Run a static program in a virtual machine with kernel modules loaded",
 		Long: `Boots a stock Debian kernel in QEMU, loads the modules, runs the program as root
 and unloads the modules. Nothing is installed; no right is needed. The first run
-fetches QEMU and the kernel (about 85 MB).
+fetches QEMU and the kernel (about 76 MB).
 
 The status is the program's. If the program succeeds, the status is 1 when the
 kernel complained in its log, a page stayed pinned, a module could not be loaded

@@ -74,9 +74,10 @@ func accelArgs(a Accel) []string {
 }
 
 // kernelParameters lists the kernel command line. An oops ends the machine,
-// because what runs after one proves nothing.
+// because what runs after one proves nothing. A busy host may keep the machine
+// from ticking for a while, which no_timer_check puts up with.
 func kernelParameters(o Options) []string {
-	p := []string{"console=ttyS0", "quiet", "panic=-1", "oops=panic", "tsc=reliable", "cryptomgr.notests"}
+	p := []string{"console=ttyS0", "quiet", "panic=-1", "oops=panic", "tsc=reliable", "no_timer_check", "cryptomgr.notests"}
 	if o.HugePages > 0 {
 		p = append(p, fmt.Sprintf("hugepages=%d", o.HugePages))
 	}
