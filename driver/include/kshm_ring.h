@@ -23,6 +23,7 @@
 
 #if defined(__KERNEL__)
 #include <linux/compiler.h>
+#include <linux/prefetch.h>
 #include <linux/stddef.h>
 #include <asm/barrier.h>
 #else
@@ -40,6 +41,7 @@
  * kshm_publish(p, v)   one store, after all earlier accesses; a full barrier
  *                      stands between it and all later accesses
  * kshm_barrier()       the compiler moves nothing across it
+ * kshm_prefetchw(p)    optional: a hint that the line at p will be written
  */
 #if defined(kshm_publish)
 /* given by the port */
@@ -48,6 +50,7 @@
 #define kshm_read_acquire(p) smp_load_acquire(p)
 #define kshm_write(p, v) WRITE_ONCE(*(p), v)
 #define kshm_barrier() barrier()
+#define kshm_prefetchw(p) prefetchw(p)
 #ifdef CONFIG_X86
 /* An XCHG is both the release and the barrier, and cheaper than a fence. */
 #define kshm_publish(p, v) smp_store_mb(*(p), v)
@@ -63,6 +66,12 @@
 #define kshm_read_acquire(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
 #define kshm_write(p, v) __atomic_store_n(p, v, __ATOMIC_RELAXED)
 #define kshm_barrier() __atomic_signal_fence(__ATOMIC_SEQ_CST)
+#ifdef __x86_64__
+/* Compilers ask for the line to be read unless told of a processor. */
+#define kshm_prefetchw(p) __asm__ volatile("prefetchw %0" : : "m"(*(p)))
+#else
+#define kshm_prefetchw(p) __builtin_prefetch(p, 1)
+#endif
 #if defined(__x86_64__) || defined(__SANITIZE_THREAD__)
 #define kshm_publish(p, v) ((void)__atomic_exchange_n(p, v, __ATOMIC_SEQ_CST))
 #else
@@ -87,6 +96,7 @@
 #define KSHM_RING_MAX_CAPACITY 0x40000000u
 #define KSHM_RING_MAX_COUNT 4096u     /* rings in one group */
 #define KSHM_RING_LINE 128            /* words of different sides are this far apart */
+#define KSHM_RING_AHEAD 512           /* bytes that the producer asks for in advance */
 
 /* Bytes from one ring of a group to the next. */
 #define KSHM_RING_STRIDE(capacity) ((kshm_u64)(capacity) + KSHM_RING_CONTROL)
@@ -203,6 +213,7 @@ struct kshm_producer {
 	struct kshm_ring ring;
 	kshm_u64 limit;    /* position up to which there is known space */
 	kshm_u64 skip;     /* bytes to skip in front of the reserved record */
+	kshm_u64 ahead;    /* position up to which lines were asked for */
 	kshm_u32 reserved; /* payload bytes reserved */
 	kshm_u32 busy;     /* in a section: see kshm_producer_enter() */
 	kshm_u64 nested;   /* drops of contexts that interrupted a section */
@@ -509,6 +520,30 @@ static inline kshm_u64 kshm_producer_skip(const struct kshm_producer *p, kshm_u6
 }
 
 /*
+ * Ask for the lines that come after the next few records. The full barrier of
+ * publish waits until all stores are visible: a line that is already here
+ * makes that short.
+ * Only known space: the consumer is done with those lines.
+ */
+static inline void kshm_producer_prefetch(struct kshm_producer *p, kshm_u64 size)
+{
+#ifdef kshm_prefetchw
+	struct kshm_ring *r = &p->ring;
+	kshm_u64 end = r->position + size + KSHM_RING_AHEAD;
+
+	if (end > p->limit)
+		return;
+	if (p->ahead < r->position)
+		p->ahead = r->position;
+	for (; p->ahead < end; p->ahead += KSHM_RING_LINE / 2)
+		kshm_prefetchw(&r->data[p->ahead & (r->capacity - 1)]);
+#else
+	(void)p;
+	(void)size;
+#endif
+}
+
+/*
  * Space for a record of length bytes, to be filled in and committed; NULL if
  * there is none now, if length is above KSHM_RECORD_MAX(capacity), if the ring
  * is corrupt, or if this context has interrupted a section. A caller that
@@ -530,6 +565,7 @@ static inline void KSHM_SHARED *kshm_producer_reserve(struct kshm_producer *p, k
 	}
 	p->skip = skip;
 	p->reserved = length;
+	kshm_producer_prefetch(p, size);
 	return r->data + ((r->position + skip) & (r->capacity - 1)) + KSHM_RECORD_HEADER;
 }
 
