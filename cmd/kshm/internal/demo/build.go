@@ -73,9 +73,15 @@ func compileModules(ctx context.Context, w io.Writer, repo string, k vm.Kernel, 
 	var log bytes.Buffer
 	_, err := deps.BuildModules(ctx, io.MultiWriter(&log, onlyLines{w, "deps: "}), b)
 	if err != nil {
-		return fmt.Errorf("%w\n%s", err, &log)
+		return fmt.Errorf("%w\n%s", err, lastLines(log.Bytes(), 30))
 	}
 	return nil
+}
+
+// lastLines returns the n last lines of a text.
+func lastLines(text []byte, n int) []byte {
+	lines := bytes.Split(bytes.TrimRight(text, "\n"), []byte("\n"))
+	return bytes.Join(lines[max(0, len(lines)-n):], []byte("\n"))
 }
 
 // onlyLines passes on what is written to it if it starts with a prefix: what
