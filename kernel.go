@@ -4,6 +4,7 @@ package kshm
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -90,19 +91,20 @@ func (s *kernelSession) Kick() error { return s.share.Kick() }
 func (s *kernelSession) Pump(wake func(events uint64)) error {
 	for {
 		n, err := s.share.NextEvents()
-		if errors.Is(err, io.EOF) {
-			break
+		if err == nil {
+			wake(n)
+			continue
 		}
-		if err != nil {
+		if !errors.Is(err, io.EOF) {
+			// Nothing will be heard of the share any more, so it must not live.
+			s.share.Done()
 			return err
 		}
-		wake(n)
+		// Zero bytes say that the share is over; its statistics, why.
+		if stats, err := s.Stats(); err != nil || stats.Reason != Live {
+			return cmp.Or(err, stats.Reason.Err())
+		}
 	}
-	stats, err := s.Stats()
-	if err != nil {
-		return err
-	}
-	return stats.Reason.Err()
 }
 
 func (s *kernelSession) Stats() (Stats, error) {

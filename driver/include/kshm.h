@@ -144,7 +144,7 @@ struct kshm_stats {
 	kshm_u64 pinned; /* bytes pinned now; 0 once the share has ended */
 	kshm_u64 kicks;  /* kicks that reached the driver */
 	kshm_u64 events; /* events that the driver raised */
-	kshm_u64 wakes;  /* events that found somebody to wake */
+	kshm_u64 wakes;  /* events that woke whoever had asked for it */
 	kshm_u64 pin_ns; /* time that SHARE spent on pinning and charging */
 	kshm_u64 map_ns; /* time that SHARE spent on mapping */
 	kshm_u64 corrupt_offset; /* of the first broken shared word, bytes */

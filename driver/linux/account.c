@@ -2,7 +2,7 @@
 /*
  * Who pays for pinned pages: the user who asks, and the same user gets them
  * back, whatever the process's credentials are by then. RLIMIT_MEMLOCK counts
- * as io_uring and BPF count it, in user_struct.locked_vm; CAP_IPC_LOCK is
+ * as io_uring and AF_XDP count it, in user_struct.locked_vm; CAP_IPC_LOCK is
  * exempt from that. The module's caps hold for everybody.
  */
 #include <linux/capability.h>
@@ -11,6 +11,7 @@
 #include <linux/sched/signal.h>
 #include <linux/sched/user.h>
 #include <linux/slab.h>
+#include <linux/user_namespace.h>
 #include "internal.h"
 
 unsigned int kshm_max_open_shares = 4096;
@@ -158,7 +159,7 @@ int kshm_charge(struct kshm_charge *charge, unsigned long pages)
 	err = count_share(charge, NULL);
 	if (err == -ENOENT)
 		err = count_first_share(charge);
-	if (err || capable(CAP_IPC_LOCK))
+	if (err || ns_capable_noaudit(&init_user_ns, CAP_IPC_LOCK))
 		return err;
 	err = lock_pages(charge->user->user, pages);
 	if (err)

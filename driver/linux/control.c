@@ -7,17 +7,17 @@
 
 /*
  * Fetches a command whose first word is the size that the program knows.
- * -EINVAL: shorter than version 1.0; -E2BIG: longer than this kernel knows, and
- * the rest is not zero.
+ * -EINVAL: shorter than version 1.0, which is what this kernel knows; -E2BIG:
+ * longer, and the rest is not zero.
  */
-int kshm_copy_command(void *command, size_t size, size_t least, void __user *arg)
+int kshm_copy_command(void *command, size_t size, void __user *arg)
 {
 	u32 known;
 	int err;
 
 	if (get_user(known, (u32 __user *)arg))
 		return -EFAULT;
-	if (known < least)
+	if (known < size)
 		return -EINVAL;
 	if (known > PAGE_SIZE)
 		return -E2BIG;
@@ -25,7 +25,7 @@ int kshm_copy_command(void *command, size_t size, size_t least, void __user *arg
 	if (err)
 		return err;
 	/* The first word came twice; only the checked one counts. */
-	*(u32 *)command = min_t(size_t, known, size);
+	*(u32 *)command = size;
 	return 0;
 }
 
@@ -46,8 +46,7 @@ static ssize_t call_driver(struct kshm_device *device, const struct kshm_control
 		return -ENODEV;
 	if (device->driver->control)
 		n = device->driver->control(c->code, buffer, c->in_length, c->out_length);
-	if (kshm_gate_leave(&device->calls))
-		complete(&device->calls.idle);
+	kshm_gate_exit(&device->calls);
 	/* A longer answer than there is room for is the driver's mistake. */
 	return WARN_ON_ONCE(n > (ssize_t)c->out_length) ? -EIO : n;
 }
@@ -59,7 +58,7 @@ int kshm_control(struct kshm_device *device, void __user *arg)
 	ssize_t n;
 	int err;
 
-	err = kshm_copy_command(&c, sizeof(c), sizeof(c), arg);
+	err = kshm_copy_command(&c, sizeof(c), arg);
 	if (err)
 		return err;
 	if (c.flags || c.reserved)

@@ -2,7 +2,7 @@
 /*
  * Device nodes: registration, open, INFO, removal. The node's file operations
  * are the kit's, so open descriptors hold kshm.ko and never a driver: a driver
- * can always be unloaded, and what programs still hold then answers -ENODEV.
+ * can always be unloaded; what programs still hold then is of no more use.
  */
 #include <linux/ctype.h>
 #include <linux/fs.h>
@@ -68,7 +68,7 @@ static int device_info(struct kshm_device *device, void __user *arg)
 	struct kshm_info info;
 	int err;
 
-	err = kshm_copy_command(&info, sizeof(info), sizeof(info), arg);
+	err = kshm_copy_command(&info, sizeof(info), arg);
 	if (err)
 		return err;
 	if (info.flags)
@@ -81,7 +81,7 @@ static int device_info(struct kshm_device *device, void __user *arg)
 		.abi_minor = KSHM_ABI_MINOR,
 		.features = own->features,
 		.min_length = own->min_length,
-		.max_length = own->max_length ?: kshm_max_length(),
+		.max_length = min_not_zero(own->max_length, kshm_max_length()),
 		.max_user_bytes = kshm_max_user_bytes(),
 		.max_open_shares = READ_ONCE(kshm_max_open_shares),
 		.max_user_shares = READ_ONCE(kshm_max_user_shares),
@@ -119,16 +119,13 @@ static const struct file_operations device_fops = {
 /* From here on no callback of the driver runs, and none ever will. */
 static void remove_device(struct kshm_device *device)
 {
-	mutex_lock(&device->remove);
-	if (!device->removed) {
-		WRITE_ONCE(device->removed, true);
-		misc_deregister(&device->misc);
-		kshm_gate_shut(&device->calls);
-		kshm_gate_drain(&device->calls, "a callback");
-		kshm_end_all(&device->sessions, offsetof(struct kshm_session, of_device),
-			     &device->lock, KSHM_END_GONE);
-	}
-	mutex_unlock(&device->remove);
+	if (xchg(&device->removed, 1))
+		return;
+	misc_deregister(&device->misc);
+	kshm_gate_shut(&device->calls);
+	kshm_gate_drain(&device->calls, "a callback");
+	kshm_end_all(&device->sessions, offsetof(struct kshm_session, of_device),
+		     &device->lock, KSHM_END_GONE, MAX_SCHEDULE_TIMEOUT);
 }
 
 /*
@@ -146,7 +143,7 @@ static ssize_t unbind_store(struct device *dev, struct device_attribute *attr,
 {
 	struct miscdevice *misc = dev_get_drvdata(dev);
 
-	queue_work(kshm_wq, &container_of(misc, struct kshm_device, misc)->unbind);
+	queue_work(kshm_end_wq, &container_of(misc, struct kshm_device, misc)->unbind);
 	return count;
 }
 static DEVICE_ATTR_WO(unbind);
@@ -159,7 +156,7 @@ static bool name_is_good(const char *name)
 	size_t i;
 
 	for (i = 0; name[i]; i++)
-		if (!isalnum(name[i]) && name[i] != '-' && name[i] != '_')
+		if (!isascii(name[i]) || (!isalnum(name[i]) && name[i] != '-' && name[i] != '_'))
 			return false;
 	return i > 0 && i < KSHM_NAME_SIZE;
 }
@@ -175,7 +172,7 @@ static void describe(struct kshm_info *info, const struct kshm_driver *driver)
 	strscpy(info->driver_name, driver->name, sizeof(info->driver_name));
 }
 
-int __kshm_register_driver(struct kshm_driver *driver, struct module *owner)
+int kshm_register_driver(struct kshm_driver *driver)
 {
 	struct kshm_device *device;
 	int err = -ENOMEM;
@@ -190,7 +187,6 @@ int __kshm_register_driver(struct kshm_driver *driver, struct module *owner)
 	device->priv_size = driver->priv_size;
 	describe(&device->info, driver);
 	kshm_gate_init(&device->calls);
-	mutex_init(&device->remove);
 	INIT_WORK(&device->unbind, unbind_work);
 	spin_lock_init(&device->lock);
 	INIT_LIST_HEAD(&device->sessions);
@@ -205,22 +201,25 @@ int __kshm_register_driver(struct kshm_driver *driver, struct module *owner)
 	/* Before the node exists, as the first program may be quick. */
 	driver->device = device;
 	err = misc_register(&device->misc);
-	if (err)
-		goto put_device;
-	return 0;
+	if (!err)
+		return 0;
+	/* The file unbind may have been there for a moment. */
+	xchg(&device->removed, 1);
+	cancel_work_sync(&device->unbind);
 
 put_device:
 	driver->device = NULL;
 	kshm_device_put(device);
 	return err;
 }
-EXPORT_SYMBOL_GPL(__kshm_register_driver);
+EXPORT_SYMBOL_GPL(kshm_register_driver);
 
 void kshm_unregister_driver(struct kshm_driver *driver)
 {
 	struct kshm_device *device = driver->device;
 
 	remove_device(device);
+	/* If unbind was first, it has not finished. */
 	flush_work(&device->unbind);
 	driver->device = NULL;
 	kshm_device_put(device);

@@ -6,7 +6,6 @@
  * leaves the second step to a worker. Everybody else waits until it is over.
  */
 #include <linux/ktime.h>
-#include <linux/poll.h>
 #include <linux/vmalloc.h>
 #include "internal.h"
 
@@ -52,7 +51,11 @@ void kshm_finish_end(struct kshm_session *ses)
 	if (ses->accepted && ses->share.driver->stop)
 		stop_driver(ses);
 	kshm_gate_drain(&ses->users, "kshm_exit()");
-	irq_work_sync(&ses->poke_work);
+	if (ses->users.busy)
+		irq_work_sync(&ses->idle_work);
+	/* On PREEMPT_RT it may wait for a grace period: not for nothing. */
+	if (test_bit(KSHM_POKED, &ses->poke))
+		irq_work_sync(&ses->poke_work);
 
 	vunmap(ses->share.base);
 	kshm_unpin(ses);
@@ -60,7 +63,7 @@ void kshm_finish_end(struct kshm_session *ses)
 	atomic_dec(&ses->open->sessions);
 	unlink_session(ses);
 	complete_all(&ses->ended);
-	wake_up_poll(&ses->wait, EPOLLIN | EPOLLHUP);
+	wake_up_poll(&ses->wait, KSHM_POLL_EVENT | EPOLLHUP);
 }
 
 /* Ends a live share, or waits for its end: on return it is over. */
@@ -72,25 +75,44 @@ void kshm_end(struct kshm_session *ses, enum kshm_reason reason)
 		wait_for_completion(&ses->ended);
 }
 
-/*
- * Ends every share of a list that nothing is added to any more. An entry
- * leaves the list before its end is over, so the loop makes progress.
- */
-void kshm_end_all(struct list_head *sessions, size_t offset, spinlock_t *lock,
-		  enum kshm_reason reason)
+static struct kshm_session *first_session(struct list_head *sessions, size_t offset,
+					  spinlock_t *lock)
 {
-	struct kshm_session *ses;
+	struct kshm_session *ses = NULL;
 
-	for (;;) {
-		spin_lock(lock);
-		if (list_empty(sessions)) {
-			spin_unlock(lock);
-			return;
-		}
+	spin_lock(lock);
+	if (!list_empty(sessions)) {
 		ses = (void *)sessions->next - offset;
 		kref_get(&ses->kref);
-		spin_unlock(lock);
-		kshm_end(ses, reason);
+	}
+	spin_unlock(lock);
+	return ses;
+}
+
+/*
+ * Ends every share of a list that nothing is added to any more, all at once in
+ * workers, so that many slow drivers take no longer than the slowest. False if
+ * that takes longer than patience, in jiffies; they go on ending.
+ */
+bool kshm_end_all(struct list_head *sessions, size_t offset, spinlock_t *lock,
+		  enum kshm_reason reason, long patience)
+{
+	struct kshm_session *ses;
+	struct list_head *at;
+
+	spin_lock(lock);
+	list_for_each(at, sessions) {
+		ses = (void *)at - offset;
+		if (!kshm_begin_end(ses, reason))
+			continue;
+		kref_get(&ses->kref);
+		queue_work(kshm_end_wq, &ses->end_work);
+	}
+	spin_unlock(lock);
+	/* An entry leaves the list before its end is over, so this ends. */
+	while (patience && (ses = first_session(sessions, offset, lock))) {
+		patience = wait_for_completion_timeout(&ses->ended, patience);
 		kshm_session_put(ses);
 	}
+	return patience;
 }

@@ -22,6 +22,12 @@ bool kshm_gate_leave(struct kshm_gate *gate)
 	return atomic_dec_return(&gate->inside) == INT_MIN;
 }
 
+void kshm_gate_exit(struct kshm_gate *gate)
+{
+	if (kshm_gate_leave(gate))
+		complete(&gate->idle);
+}
+
 /*
  * Once per gate. Whoever was inside now is waited for by its last leave, and
  * not by a look at the count: the one who leaves still touches the gate.

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
-/* The kit's own structures. Locks: none is held across a callback, a user
- * access or pinning; device->lock and owner->lock are leaves and never nest.
+/*
+ * The kit's own structures. Locks: none is held across a callback, a user
+ * access or pinning. device->lock, owner->lock and the one in account.c are
+ * leaves; open->lock is held while an address space is watched for its end.
  */
 #ifndef KSHM_INTERNAL_H
 #define KSHM_INTERNAL_H
@@ -13,6 +15,7 @@
 #include <linux/miscdevice.h>
 #include <linux/mmu_notifier.h>
 #include <linux/mutex.h>
+#include <linux/poll.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
@@ -32,8 +35,10 @@ struct kshm_gate {
 
 void kshm_gate_init(struct kshm_gate *gate);
 bool kshm_gate_enter(struct kshm_gate *gate);
-/* True for the last to leave a shut gate, who must complete gate->idle. */
+/* Any context. True for the last to leave a shut gate: it completes idle. */
 bool kshm_gate_leave(struct kshm_gate *gate);
+/* Leaves and completes; any context where no scheduler lock is held. */
+void kshm_gate_exit(struct kshm_gate *gate);
 void kshm_gate_shut(struct kshm_gate *gate);
 void kshm_gate_drain(struct kshm_gate *gate, const char *what);
 
@@ -45,8 +50,7 @@ struct kshm_device {
 	struct kshm_driver *driver; /* gone once calls is shut and drained */
 	size_t priv_size; /* the driver's, per share */
 	struct kshm_gate calls; /* callbacks that belong to no share */
-	struct mutex remove; /* held by whoever removes the device */
-	bool removed;
+	int removed; /* set by whoever removes the device */
 	struct work_struct unbind;
 	spinlock_t lock; /* sessions */
 	struct list_head sessions; /* live ones */
@@ -76,8 +80,11 @@ struct kshm_charge {
 	bool locked; /* RLIMIT_MEMLOCK too */
 };
 
-/* Bits of kshm_session.poke, for the irq_work. */
-enum { KSHM_POKE_WAKE, KSHM_POKE_REVOKE, KSHM_POKE_IDLE };
+/* Bits of kshm_session.poke: what poke_work() is to do, and that it was used. */
+enum { KSHM_POKE_WAKE, KSHM_POKE_REVOKE, KSHM_POKED };
+
+/* What poll() says and wakes for when there is something to read. */
+#define KSHM_POLL_EVENT (EPOLLIN | EPOLLRDNORM)
 
 /* A share, from SHARE until its last descriptor closes. */
 struct kshm_session {
@@ -104,6 +111,7 @@ struct kshm_session {
 	u32 corrupt_why;
 
 	struct irq_work poke_work;
+	struct irq_work idle_work; /* completes users.idle */
 	unsigned long poke;
 	wait_queue_head_t wait;
 	atomic64_t events; /* raised */
@@ -117,7 +125,14 @@ static inline struct kshm_session *kshm_session_of(struct kshm_share *s)
 	return container_of(s, struct kshm_session, share);
 }
 
-extern struct workqueue_struct *kshm_wq;
+/* Drivers' work() may be long; ending somebody's share must not wait for it. */
+extern struct workqueue_struct *kshm_wq, *kshm_end_wq;
+
+/* What a driver's callback may answer: 0 or an error that is not the kit's. */
+static inline int kshm_driver_error(int err)
+{
+	return WARN_ON_ONCE(err > 0 || err == -ESHUTDOWN) ? -EIO : err;
+}
 
 /* account.c */
 int kshm_charge(struct kshm_charge *charge, unsigned long pages);
@@ -128,7 +143,7 @@ extern unsigned int kshm_max_open_shares;
 extern unsigned int kshm_max_user_shares;
 
 /* control.c */
-int kshm_copy_command(void *command, size_t size, size_t least, void __user *arg);
+int kshm_copy_command(void *command, size_t size, void __user *arg);
 int kshm_copy_answer(void __user *arg, void *answer, size_t size);
 int kshm_control(struct kshm_device *device, void __user *arg);
 
@@ -140,12 +155,13 @@ void kshm_open_put(struct kshm_open *open);
 bool kshm_begin_end(struct kshm_session *ses, enum kshm_reason reason);
 void kshm_finish_end(struct kshm_session *ses);
 void kshm_end(struct kshm_session *ses, enum kshm_reason reason);
-void kshm_end_all(struct list_head *sessions, size_t offset, spinlock_t *lock,
-		  enum kshm_reason reason);
+bool kshm_end_all(struct list_head *sessions, size_t offset, spinlock_t *lock,
+		  enum kshm_reason reason, long patience);
 
 /* owner.c */
 struct kshm_owner *kshm_owner_get(struct kshm_open *open);
 void kshm_owner_put(struct kshm_owner *owner);
+void kshm_owner_wait(void);
 
 /* pin.c */
 int kshm_pin(struct kshm_session *ses, unsigned long address);

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /* What drivers call, and what of it must be put off to a calmer context. */
-#include <linux/poll.h>
-#include <linux/preempt.h>
 #include "internal.h"
 
 /* Any context, NMI included: has poke_work() look at the bits. */
 static void poke(struct kshm_session *ses, int bit)
 {
+	set_bit(KSHM_POKED, &ses->poke);
 	set_bit(bit, &ses->poke);
 	irq_work_queue(&ses->poke_work);
 }
@@ -17,15 +16,19 @@ static void poke_work(struct irq_work *work)
 
 	if (test_and_clear_bit(KSHM_POKE_WAKE, &ses->poke)) {
 		atomic64_inc(&ses->wakes);
-		wake_up_poll(&ses->wait, EPOLLIN);
+		wake_up_poll(&ses->wait, KSHM_POLL_EVENT);
 	}
 	if (test_and_clear_bit(KSHM_POKE_REVOKE, &ses->poke)) {
 		kref_get(&ses->kref);
-		queue_work(kshm_wq, &ses->end_work);
+		queue_work(kshm_end_wq, &ses->end_work);
 	}
-	/* Last: the share may be freed once its end has seen this. */
-	if (test_and_clear_bit(KSHM_POKE_IDLE, &ses->poke))
-		complete(&ses->users.idle);
+}
+
+static void idle_work(struct irq_work *work)
+{
+	struct kshm_session *ses = container_of(work, struct kshm_session, idle_work);
+
+	complete(&ses->users.idle);
 }
 
 static void end_work(struct work_struct *work)
@@ -54,6 +57,7 @@ void kshm_session_init(struct kshm_session *ses)
 	INIT_WORK(&ses->end_work, end_work);
 	init_completion(&ses->ended);
 	init_irq_work(&ses->poke_work, poke_work);
+	init_irq_work(&ses->idle_work, idle_work);
 	init_waitqueue_head(&ses->wait);
 }
 
@@ -67,13 +71,12 @@ void kshm_exit(struct kshm_share *s)
 {
 	struct kshm_session *ses = kshm_session_of(s);
 
-	if (!kshm_gate_leave(&ses->users))
-		return;
-	/* complete() takes a lock that an NMI may have interrupted. */
-	if (in_nmi())
-		poke(ses, KSHM_POKE_IDLE);
-	else
-		complete(&ses->users.idle);
+	/*
+	 * complete() takes locks that whatever was interrupted may hold. The end
+	 * cannot see idle_work before this CPU is done here, and syncs with it.
+	 */
+	if (kshm_gate_leave(&ses->users))
+		irq_work_queue(&ses->idle_work);
 }
 EXPORT_SYMBOL_GPL(kshm_exit);
 
@@ -102,20 +105,16 @@ void kshm_queue(struct kshm_share *s)
 	if (WARN_ON_ONCE(!s->driver->work) || !kshm_gate_enter(&ses->calls))
 		return;
 	queue_work(kshm_wq, &ses->work);
-	if (kshm_gate_leave(&ses->calls))
-		complete(&ses->calls.idle);
+	kshm_gate_exit(&ses->calls);
 }
 EXPORT_SYMBOL_GPL(kshm_queue);
 
-static void revoke(struct kshm_session *ses, enum kshm_reason reason)
-{
-	if (kshm_begin_end(ses, reason))
-		poke(ses, KSHM_POKE_REVOKE);
-}
-
 void kshm_revoke(struct kshm_share *s)
 {
-	revoke(kshm_session_of(s), KSHM_END_REVOKED);
+	struct kshm_session *ses = kshm_session_of(s);
+
+	if (kshm_begin_end(ses, KSHM_END_REVOKED))
+		poke(ses, KSHM_POKE_REVOKE);
 }
 EXPORT_SYMBOL_GPL(kshm_revoke);
 
@@ -123,11 +122,11 @@ void kshm_corrupt(struct kshm_share *s, u64 offset, u32 why)
 {
 	struct kshm_session *ses = kshm_session_of(s);
 
-	/* The first report counts; it comes with the end that it causes. */
-	if (!kshm_ending(s) && !READ_ONCE(ses->corrupt_why)) {
-		WRITE_ONCE(ses->corrupt_offset, offset);
-		WRITE_ONCE(ses->corrupt_why, why);
-	}
-	revoke(ses, KSHM_END_CORRUPT);
+	if (!kshm_begin_end(ses, KSHM_END_CORRUPT))
+		return;
+	/* Only the first comes here, and nobody finishes the end before the poke. */
+	WRITE_ONCE(ses->corrupt_offset, offset);
+	WRITE_ONCE(ses->corrupt_why, why);
+	poke(ses, KSHM_POKE_REVOKE);
 }
 EXPORT_SYMBOL_GPL(kshm_corrupt);

@@ -44,14 +44,16 @@ struct kshm_driver {
 	u64 max_length; /* bytes per share; 0 means the kit's cap */
 
 	/*
-	 * A program offers memory. In its process, may sleep. An error refuses
-	 * the share, and stop() is not called. Optional.
+	 * A program offers memory. In its process, may sleep, killably. An error
+	 * refuses the share, and stop() is not called; whatever could reach the
+	 * share by then, kshm_queue() included, comes last. Optional.
 	 */
 	int (*share)(struct kshm_share *s);
 
 	/*
 	 * A program kicks. In its process, may sleep, but not for ever, and
 	 * killably; concurrently with itself; never after ending has begun.
+	 * Answers 0 or an error of the driver's own, not -ESHUTDOWN.
 	 * Optional: without it a kick queues work().
 	 */
 	int (*kick)(struct kshm_share *s);
@@ -64,9 +66,9 @@ struct kshm_driver {
 
 	/*
 	 * The share ends. Once, in an unknown task: no access to user memory, no
-	 * waiting for a program, bounded (the kit warns after 5 seconds). After
-	 * it, the kit waits for what is between kshm_enter() and kshm_exit().
-	 * Optional.
+	 * waiting for a program, bounded (the kit warns of one that took more
+	 * than 5 seconds). After it, the kit waits for what is between
+	 * kshm_enter() and kshm_exit(). Optional.
 	 */
 	void (*stop)(struct kshm_share *s, enum kshm_reason reason);
 
@@ -82,12 +84,11 @@ struct kshm_driver {
 };
 
 /* Makes the node; the driver is called from here on. May sleep. */
-int __kshm_register_driver(struct kshm_driver *driver, struct module *owner);
-#define kshm_register_driver(driver) __kshm_register_driver(driver, THIS_MODULE)
+int kshm_register_driver(struct kshm_driver *driver);
 
 /*
  * Removes the node, ends all shares with KSHM_END_GONE and waits for running
- * callbacks. Programs keep their descriptors; every use of them fails.
+ * callbacks. Programs keep descriptors that have ended.
  */
 void kshm_unregister_driver(struct kshm_driver *driver);
 
@@ -108,7 +109,10 @@ bool kshm_ending(struct kshm_share *s);
 /* Raises an event for the program. Any context, NMI included. */
 void kshm_notify(struct kshm_share *s);
 
-/* Has work() called, once more if it runs now. Any context but NMI. */
+/*
+ * Has work() called, once more if it runs now. Any context that may queue work:
+ * hard interrupts, but not NMIs and not under the scheduler's own locks.
+ */
 void kshm_queue(struct kshm_share *s);
 
 /* Ends the share from the driver's side, soon after. Any context. */

@@ -3,20 +3,29 @@
 #include <linux/init.h>
 #include "internal.h"
 
-struct workqueue_struct *kshm_wq;
+struct workqueue_struct *kshm_wq, *kshm_end_wq;
 
 static int __init kshm_init(void)
 {
 	/* Unbound: work() and stop() may be long, and no CPU is the right one. */
 	kshm_wq = alloc_workqueue("kshm", WQ_UNBOUND, 0);
-	return kshm_wq ? 0 : -ENOMEM;
+	if (!kshm_wq)
+		return -ENOMEM;
+	kshm_end_wq = alloc_workqueue("kshm_end", WQ_UNBOUND, 0);
+	if (!kshm_end_wq)
+		goto destroy_wq;
+	return 0;
+
+destroy_wq:
+	destroy_workqueue(kshm_wq);
+	return -ENOMEM;
 }
 
 static void __exit kshm_exit_module(void)
 {
+	destroy_workqueue(kshm_end_wq);
 	destroy_workqueue(kshm_wq);
-	/* The notifiers are freed by callbacks that are code of this module. */
-	mmu_notifier_synchronize();
+	kshm_owner_wait();
 }
 
 module_init(kshm_init);

@@ -8,7 +8,12 @@
  */
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
+#include <linux/wait_bit.h>
 #include "internal.h"
+
+#define EXIT_PATIENCE (5 * HZ)
+
+static atomic_t owners; /* allocated, freed ones excepted */
 
 static struct kshm_owner *owner_of(struct mmu_notifier *notifier)
 {
@@ -19,13 +24,33 @@ static void owner_release(struct mmu_notifier *notifier, struct mm_struct *mm)
 {
 	struct kshm_owner *owner = owner_of(notifier);
 
-	kshm_end_all(&owner->sessions, offsetof(struct kshm_session, of_owner),
-		     &owner->lock, KSHM_END_EXIT);
+	/*
+	 * The dying task waits for its shares to end, so that they are gone when
+	 * its parent hears of its death; but not for ever for a broken driver:
+	 * this is a read section of an SRCU that all notifiers share.
+	 */
+	if (!kshm_end_all(&owner->sessions, offsetof(struct kshm_session, of_owner),
+			  &owner->lock, KSHM_END_EXIT, EXIT_PATIENCE))
+		pr_warn("kshm: %s leaves shares behind that a driver does not let go\n",
+			current->comm);
 }
 
 static void owner_free(struct mmu_notifier *notifier)
 {
 	kfree(owner_of(notifier));
+	if (atomic_dec_and_test(&owners))
+		wake_up_var(&owners);
+}
+
+/*
+ * Waits until owner_free(), code of this module, has run for all. Not
+ * mmu_notifier_synchronize(): it waits for readers, and not for callbacks.
+ */
+void kshm_owner_wait(void)
+{
+	wait_var_event(&owners, !atomic_read(&owners));
+	/* The last one may still be about to return. */
+	mmu_notifier_synchronize();
 }
 
 static const struct mmu_notifier_ops owner_ops = {
@@ -51,6 +76,7 @@ static struct kshm_owner *owner_new(struct mm_struct *mm)
 		/* Registering gives up on any signal; the call starts again. */
 		return ERR_PTR(err == -EINTR ? -ERESTARTSYS : err);
 	}
+	atomic_inc(&owners);
 	return owner;
 }
 
@@ -61,7 +87,8 @@ struct kshm_owner *kshm_owner_get(struct kshm_open *open)
 
 	if (!current->mm)
 		return ERR_PTR(-EINVAL);
-	mutex_lock(&open->lock);
+	if (mutex_lock_killable(&open->lock))
+		return ERR_PTR(-EINTR);
 	owner = open->owner;
 	if (!owner || owner->notifier.mm != current->mm) {
 		owner = owner_new(current->mm);

@@ -65,7 +65,8 @@ int kshm_pin(struct kshm_session *ses, unsigned long address)
 	long got;
 	int err;
 
-	ses->pages = kvmalloc_array(ses->npages, sizeof(*ses->pages), GFP_KERNEL_ACCOUNT);
+	ses->pages = kvmalloc_array(ses->npages, sizeof(*ses->pages),
+				    GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (!ses->pages)
 		return -ENOMEM;
 	while (done < ses->npages) {

@@ -41,13 +41,12 @@ static int session_kick(struct kshm_session *ses)
 	driver = ses->share.driver;
 	atomic64_inc(&ses->kicks);
 	if (driver->kick)
-		err = driver->kick(&ses->share);
+		err = kshm_driver_error(driver->kick(&ses->share));
 	else if (driver->work)
 		queue_work(kshm_wq, &ses->work);
 	else
 		err = -EOPNOTSUPP;
-	if (kshm_gate_leave(&ses->calls))
-		complete(&ses->calls.idle);
+	kshm_gate_exit(&ses->calls);
 	return err;
 }
 
@@ -83,14 +82,14 @@ static long session_ioctl(struct file *file, unsigned int command, unsigned long
 	switch (command) {
 	case KSHM_DONE:
 	case KSHM_KICK:
-		err = kshm_copy_command(&c, sizeof(c), sizeof(c), user);
+		err = kshm_copy_command(&c, sizeof(c), user);
 		if (!err && (c.flags || c.share))
 			err = -EINVAL;
 		if (err)
 			return err;
 		return command == KSHM_DONE ? session_done(ses) : session_kick(ses);
 	case KSHM_STATS:
-		err = kshm_copy_command(&st, sizeof(st), sizeof(st), user);
+		err = kshm_copy_command(&st, sizeof(st), user);
 		if (!err && (st.flags || st.share))
 			err = -EINVAL;
 		return err ?: session_stats(ses, &st, user);
@@ -110,22 +109,33 @@ static bool session_ready(struct kshm_session *ses)
 	       completion_done(&ses->ended);
 }
 
+/*
+ * Several readers share one count of what has been seen, so an event that one
+ * of them took is nothing to the others: they go back to sleep.
+ */
 static ssize_t session_read(struct file *file, char __user *buf, size_t count, loff_t *pos)
 {
 	struct kshm_session *ses = file->private_data;
 	u64 events;
+	bool over;
 
 	if (count < sizeof(events))
 		return -EINVAL;
-	if (!session_ready(ses)) {
+	for (;;) {
+		/* First, so that the last events of an ended share are read. */
+		over = completion_done(&ses->ended);
+		events = atomic64_read(&ses->events);
+		if (events != READ_ONCE(ses->seen))
+			break;
+		if (over)
+			return 0;
+		if (session_ready(ses))
+			continue;
 		if (file->f_flags & O_NONBLOCK)
 			return -EAGAIN;
 		if (wait_event_interruptible(ses->wait, session_ready(ses)))
 			return -ERESTARTSYS;
 	}
-	events = atomic64_read(&ses->events);
-	if (events == READ_ONCE(ses->seen))
-		return 0;
 	if (put_user(events, (u64 __user *)buf))
 		return -EFAULT;
 	WRITE_ONCE(ses->seen, events);
@@ -139,7 +149,7 @@ static __poll_t session_poll(struct file *file, poll_table *table)
 	poll_wait(file, &ses->wait, table);
 	if (!session_ready(ses))
 		return 0;
-	return completion_done(&ses->ended) ? EPOLLIN | EPOLLHUP : EPOLLIN;
+	return KSHM_POLL_EVENT | (completion_done(&ses->ended) ? EPOLLHUP : 0);
 }
 
 /* May run in a worker, long after close() returned: see fput(). */

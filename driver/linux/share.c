@@ -79,12 +79,10 @@ static int start(struct kshm_session *ses)
 	spin_unlock(&ses->owner->lock);
 
 	if (device->driver->share)
-		err = device->driver->share(&ses->share);
+		err = kshm_driver_error(device->driver->share(&ses->share));
 	ses->accepted = !err;
-	if (kshm_gate_leave(&ses->calls))
-		complete(&ses->calls.idle);
-	if (kshm_gate_leave(&device->calls))
-		complete(&device->calls.idle);
+	kshm_gate_exit(&ses->calls);
+	kshm_gate_exit(&device->calls);
 	return err;
 }
 
@@ -139,9 +137,12 @@ long kshm_share(struct kshm_open *open, void __user *arg)
 	struct kshm_session *ses;
 	int fd, err;
 
-	err = kshm_copy_command(&a, sizeof(a), sizeof(a), arg) ?: check_args(open, &a);
+	err = kshm_copy_command(&a, sizeof(a), arg) ?: check_args(open, &a);
 	if (err)
 		return err;
+	/* Asked again where it counts; this spares the work. */
+	if (READ_ONCE(open->device->removed))
+		return -ENODEV;
 	ses = new_session(open, &a);
 	if (IS_ERR(ses))
 		return PTR_ERR(ses);
@@ -151,9 +152,11 @@ long kshm_share(struct kshm_open *open, void __user *arg)
 		ses->owner = NULL;
 		goto put_session;
 	}
-	err = fd = get_unused_fd_flags(O_CLOEXEC);
-	if (err < 0)
+	fd = get_unused_fd_flags(O_CLOEXEC);
+	if (fd < 0) {
+		err = fd;
 		goto put_session;
+	}
 	err = count_open(open);
 	if (err)
 		goto put_fd;

@@ -20,7 +20,7 @@ type verdict struct {
 	remedy   string
 }
 
-// The errnos of SHARE; driver/linux documents them in the same words.
+// The errnos of SHARE; docs/writing-a-driver.md lists them.
 var shareVerdicts = map[unix.Errno]verdict{
 	unix.EINVAL:      {os.ErrInvalid, "unaligned start, no length, or unknown options", "start on a page; the driver and this library may differ in version"},
 	unix.EOVERFLOW:   {os.ErrInvalid, "the range passes the end of the address space", ""},

@@ -30,8 +30,8 @@ static int digest_share(struct kshm_share *s)
 	return crypto_shash_init(&state->hash);
 }
 
-/* Hashes in place; stops early when the share ends. */
-static void hash_data(struct kshm_share *s, const u8 *data, u32 length)
+/* Hashes in place. False if the share's end came first. */
+static bool hash_data(struct kshm_share *s, const u8 *data, u32 length)
 {
 	struct digest_state *state = s->priv;
 	struct digest_page *page = s->base;
@@ -42,7 +42,9 @@ static void hash_data(struct kshm_share *s, const u8 *data, u32 length)
 		crypto_shash_update(&state->hash, data, step);
 		state->progress += step;
 		WRITE_ONCE(page->progress, state->progress);
+		cond_resched();
 	}
+	return !length;
 }
 
 /* The kick has no handler of its own, so it comes straight here. */
@@ -66,7 +68,8 @@ static void digest_work(struct kshm_share *s)
 
 	if (flags & DIGEST_FIRST)
 		crypto_shash_init(&state->hash);
-	hash_data(s, s->base + DIGEST_DATA, length);
+	if (!hash_data(s, s->base + DIGEST_DATA, length))
+		return;
 	if (flags & DIGEST_LAST)
 		crypto_shash_final(&state->hash, page->digest);
 	state->served = request;

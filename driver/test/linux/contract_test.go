@@ -10,12 +10,15 @@ import (
 	"errors"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"kshm"
+	"kshm/internal/abi"
 )
 
 func TestKernelSeesStoresAndBack(t *testing.T) {
@@ -341,4 +344,46 @@ func TestCloseRacesWithEverything(t *testing.T) {
 	if held := pinsHeld(t) - before; held != 0 {
 		t.Errorf("%d pages still pinned", held)
 	}
+}
+
+// A second reader of the descriptor, which a forked child or a process that was
+// sent one can be, may take events away. It must not make the owner believe
+// that the share has ended.
+func TestSecondReader(t *testing.T) {
+	dev := open(t, "probe")
+	device := rawOpen(t, "probe")
+	mem := mmap(t, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	s, err := rawShare(device, abi.ShareArgs{Size: abi.SizeofShareArgs, Address: addressOf(mem), Length: 4096, Cookie: 13, Access: abi.AccessRead})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stopped atomic.Bool
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() {
+			for buf := make([]byte, 8); ; {
+				n, err := unix.Read(s, buf)
+				if err == unix.EINTR {
+					continue
+				}
+				if n == 0 && stopped.Load() {
+					return
+				}
+				if n != 8 || err != nil {
+					t.Errorf("read of a live share: %d, %v", n, err)
+					return
+				}
+			}
+		})
+	}
+	for range 3000 {
+		mustCommand(t, dev, probeNotify, probeCommand{Cookie: 13, Value: 1, Context: inTask}, 0)
+	}
+	stopped.Store(true)
+	cmd := abi.ShareCmd{Size: abi.SizeofShareCmd}
+	if _, err := rawIoctl(s, abi.IoctlDone, unsafe.Pointer(&cmd)); err != nil {
+		t.Error(err)
+	}
+	wg.Wait()
+	unix.Close(s)
 }

@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 	case "owner":
 		playOwner(os.Getenv("KSHM_TEST_DEATH"))
 	case "holder":
-		fmt.Println("holding") // after exec, too: its stdin is the owner's
+		fmt.Println("holding")        // after exec, too: its stdin is the owner's
 		io.Copy(io.Discard, os.Stdin) // until the test closes the pipe
 	default:
 		os.Exit(m.Run())

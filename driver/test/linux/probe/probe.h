@@ -18,7 +18,7 @@
 #define PROBE_SLOW_STOP 9 /* the next stop() takes value ms; needs no share */
 
 #define PROBE_TASK 0    /* contexts: the caller's own */
-#define PROBE_HARDIRQ 1 /* an hrtimer's, on this CPU */
+#define PROBE_HARDIRQ 1 /* an irq_work's, on this CPU */
 #define PROBE_SOFTIRQ 2 /* a timer's */
 
 /* Cookies with a meaning of their own. */
