@@ -50,10 +50,10 @@ uint64_t nt_random(void)
 
 void nt_cpu_init(struct nt_cpu *cpu, const char *name, struct nt_proc *proc)
 {
-	static _Atomic uint64_t seed = 0x9e3779b97f4a7c15;
+	static _Atomic uint64_t seeds = 0x9e3779b97f4a7c15;
+	uint64_t seed = seeds += 0x2545f4914f6cdd1d;
 
-	*cpu = (struct nt_cpu){
-		.name = name, .proc = proc, .random = seed += 0x2545f4914f6cdd1d};
+	*cpu = (struct nt_cpu){.name = name, .proc = proc, .random = seed};
 }
 
 void nt_point(const char *where)
