@@ -9,6 +9,10 @@ KERNELS  := 6.1 6.12
 MODULES  := driver/linux driver/samples/digest driver/test/linux/probe
 KERNEL_C := driver/linux/*.[ch] driver/samples/*/*_linux.c driver/test/linux/probe/*.[ch]
 
+# What programs import, and what needs the modules loaded.
+LIBRARY   := . ./ring ./kshmtest ./internal/sys ./internal/abi
+KERNEL_GO := ./driver/test/linux ./examples/hello
+
 DEPS := go run ./internal/cmd/deps
 WITH := $(DEPS) with
 
@@ -61,7 +65,7 @@ build/vmrun:
 	go build -o $@ ./internal/cmd/vmrun
 
 define run-in-vm
-CGO_ENABLED=0 go test -tags kernel -count=1 -exec "$(CURDIR)/build/vmrun $(patsubst %,-module $(CURDIR)/build/$(1)/%.ko,$(notdir $(MODULES:linux=kshm)))" ./driver/test/linux ./examples/hello
+CGO_ENABLED=0 go test -tags kernel -count=1 -exec "$(CURDIR)/build/vmrun -kernel $(1) -file $(CURDIR)/build/$(1)/digest.ko:/modules/digest.ko $(patsubst %,-module $(CURDIR)/build/$(1)/%.ko,$(notdir $(MODULES:linux=kshm)))" $(KERNEL_GO)
 
 endef
 
@@ -79,13 +83,13 @@ check-generated: ## fail if it is not what generate would write
 
 lint: ## vet for every system, staticcheck, and checkpatch over the kernel's C
 	go vet ./...
-	go vet -tags kernel ./driver/test/linux
-	GOARCH=386 go vet ./...
+	go vet -tags kernel $(KERNEL_GO)
+	GOARCH=386 go vet $(LIBRARY)
+	GOOS=darwin go vet $(LIBRARY)
 	GOOS=windows go vet ./...
-	GOOS=darwin go vet ./...
 	$(STATICCHECK) ./...
-	$(STATICCHECK) -tags kernel ./driver/test/linux
-	GOOS=windows $(STATICCHECK) ./...
+	$(STATICCHECK) -tags kernel $(KERNEL_GO)
+	GOOS=windows $(STATICCHECK) $(LIBRARY)
 	$(DEPS) checkpatch $(KERNEL_C)
 
 fuzz: ## fuzz what reads bytes of another side, FUZZTIME=30s each
