@@ -18,8 +18,7 @@ type page struct {
 	request       atomic.Uint64
 	length, flags uint32
 	_             [112]byte
-	reply         atomic.Uint64
-	progress      atomic.Uint64
+	_             [2]uint64 // the last answer, and progress
 	digest        [32]byte
 }
 

@@ -89,9 +89,7 @@ func playOwner(death string) {
 		os.Setenv("KSHM_TEST_CHILD", "holder")
 		check(unix.Exec("/proc/self/exe", []string{"holder"}, os.Environ()))
 	default:
-		select {
-		case <-time.After(time.Hour): // until it is killed
-		}
+		time.Sleep(time.Hour) // until it is killed
 	}
 }
 

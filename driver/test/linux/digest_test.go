@@ -29,7 +29,7 @@ type digestPage struct {
 	flags   uint32
 	_       [112]byte
 	reply   atomic.Uint64
-	counter atomic.Uint64
+	_       uint64 // progress
 	digest  [32]byte
 }
 
