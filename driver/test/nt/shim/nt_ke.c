@@ -50,8 +50,8 @@ uint64_t nt_random(void)
 
 void nt_cpu_init(struct nt_cpu *cpu, const char *name, struct nt_proc *proc)
 {
-	static _Atomic uint64_t seeds = 0x9e3779b97f4a7c15;
-	uint64_t seed = seeds += 0x2545f4914f6cdd1d;
+	static uint64_t seeds = 0x9e3779b97f4a7c15;
+	uint64_t seed = __atomic_add_fetch(&seeds, 0x2545f4914f6cdd1d, __ATOMIC_RELAXED);
 
 	*cpu = (struct nt_cpu){.name = name, .proc = proc, .random = seed};
 }

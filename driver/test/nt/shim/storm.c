@@ -30,8 +30,13 @@ static struct slot {
 } slots[SHARES];
 
 static _Atomic long shares, refused, ends;
-static _Atomic int next_pid = 100;
+static int last_pid = 100;
 static _Atomic bool stop_allowed;
+
+static HANDLE new_pid(void)
+{
+	return (HANDLE)(uintptr_t)__atomic_add_fetch(&last_pid, 4, __ATOMIC_RELAXED);
+}
 
 static struct nt_file *borrow(unsigned i)
 {
@@ -184,7 +189,7 @@ static void op_exit(struct program *p)
 	if (pthread_rwlock_trywrlock(&p->alive))
 		return;
 	nt_process_exit(&p->proc);
-	p->proc.pid = (HANDLE)(uintptr_t)(next_pid += 4);
+	p->proc.pid = new_pid();
 	pthread_rwlock_unlock(&p->alive);
 }
 
@@ -274,9 +279,8 @@ void test_storm(long operations, int threads)
 	nt_start_processors(3);
 	drv.MaxUserShares = SHARES;
 	for (i = 0; i < PROCS; i++) {
-		programs[i].proc = (struct nt_proc){.pid = (HANDLE)(uintptr_t)(next_pid += 4),
-						    .user = i,
-						    .may_unload = true};
+		programs[i].proc =
+			(struct nt_proc){.pid = new_pid(), .user = i, .may_unload = true};
 		pthread_rwlock_init(&programs[i].alive, NULL);
 	}
 	for (i = 0; i < SHARES; i++) {
