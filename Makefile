@@ -65,7 +65,7 @@ build/vmrun:
 	go build -o $@ ./internal/cmd/vmrun
 
 define run-in-vm
-CGO_ENABLED=0 go test -tags kernel -count=1 -exec "$(CURDIR)/build/vmrun -kernel $(1) -file $(CURDIR)/build/$(1)/digest.ko:/modules/digest.ko $(patsubst %,-module $(CURDIR)/build/$(1)/%.ko,$(notdir $(MODULES:linux=kshm)))" $(KERNEL_GO)
+CGO_ENABLED=0 go test -tags kernel -count=1 -exec "$(CURDIR)/build/vmrun -kernel $(1) -hugepages 16 -file $(CURDIR)/build/$(1)/digest.ko:/modules/digest.ko $(patsubst %,-module $(CURDIR)/build/$(1)/%.ko,$(notdir $(MODULES:linux=kshm)))" $(KERNEL_GO)
 
 endef
 

@@ -29,6 +29,8 @@ func TestMain(m *testing.M) {
 	switch os.Getenv("KSHM_TEST_CHILD") {
 	case "owner":
 		playOwner(os.Getenv("KSHM_TEST_DEATH"))
+	case "stuck":
+		playStuck()
 	case "holder":
 		fmt.Println("holding")        // after exec, too: its stdin is the owner's
 		io.Copy(io.Discard, os.Stdin) // until the test closes the pipe

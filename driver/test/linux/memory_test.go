@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: MIT
+
+//go:build kernel
+
+package linux
+
+import (
+	"bufio"
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"kshm"
+	"kshm/internal/abi"
+)
+
+// sharedMemfd shares a mapping of a memfd of two pages, filled with 'b'.
+func sharedMemfd(t *testing.T, dev *kshm.Device, cookie uint64) (fd int, mem []byte) {
+	t.Helper()
+	fd, err := unix.MemfdCreate("kshm-test", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	if err := unix.Ftruncate(fd, 8192); err != nil {
+		t.Fatal(err)
+	}
+	mem, err = unix.Mmap(fd, 0, 8192, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Munmap(mem) })
+	for i := range mem {
+		mem[i] = 'b'
+	}
+	wrapAndShare(t, dev, mem, cookie)
+	return fd, mem
+}
+
+func wrapAndShare(t *testing.T, dev *kshm.Device, mem []byte, cookie uint64) *kshm.Share {
+	t.Helper()
+	buf, err := kshm.Wrap(mem)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := dev.Share(buf, &kshm.ShareOptions{Cookie: cookie})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func peek(t testing.TB, dev *kshm.Device, cookie, offset uint64) byte {
+	t.Helper()
+	return mustCommand(t, dev, probePeek, probeCommand{Cookie: cookie, Offset: offset, Length: 1}, 1)[0]
+}
+
+// The program may tear its own view away from the pages. The kernel stays on
+// the pages that were shared; the program sees others, or none.
+func TestProgramLosesItsPages(t *testing.T) {
+	dev := open(t, "probe")
+	t.Run("madvise", func(t *testing.T) {
+		mem := mmap(t, 8192, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+		mem[0] = 'b'
+		wrapAndShare(t, dev, mem, 21)
+		if err := unix.Madvise(mem, unix.MADV_DONTNEED); err != nil {
+			t.Fatal(err)
+		}
+		if mem[0] != 0 || peek(t, dev, 21, 0) != 'b' {
+			t.Errorf("the program sees %d, the kernel %d", mem[0], peek(t, dev, 21, 0))
+		}
+	})
+	t.Run("truncate", func(t *testing.T) {
+		fd, _ := sharedMemfd(t, dev, 22)
+		if err := unix.Ftruncate(fd, 0); err != nil {
+			t.Fatal(err)
+		}
+		if got := peek(t, dev, 22, 8191); got != 'b' {
+			t.Errorf("the kernel sees %d", got)
+		}
+	})
+	t.Run("punch", func(t *testing.T) {
+		fd, mem := sharedMemfd(t, dev, 23)
+		if err := unix.Fallocate(fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, 4096); err != nil {
+			t.Fatal(err)
+		}
+		if mem[0] != 0 || peek(t, dev, 23, 0) != 'b' || peek(t, dev, 23, 4096) != 'b' {
+			t.Errorf("the program sees %d, the kernel %d", mem[0], peek(t, dev, 23, 0))
+		}
+	})
+	t.Run("mremap", func(t *testing.T) {
+		mem := mmap(t, 8192, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+		room := mmap(t, 8192, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+		wrapAndShare(t, dev, mem, 24)
+		if _, _, errno := unix.Syscall6(unix.SYS_MREMAP, uintptr(addressOf(mem)), 8192, 8192, unix.MREMAP_MAYMOVE|unix.MREMAP_FIXED, uintptr(addressOf(room)), 0); errno != 0 {
+			t.Fatal(errno)
+		}
+		room[1] = 'm' // the same pages at another address
+		if peek(t, dev, 24, 1) != 'm' {
+			t.Errorf("the kernel sees %d", peek(t, dev, 24, 1))
+		}
+	})
+}
+
+// A fork copies pinned private pages to the child at once, so that the parent
+// keeps those that the kernel has.
+func TestForkKeepsTheParentsPages(t *testing.T) {
+	dev := open(t, "probe")
+	mem := mmap(t, 8192, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	mem[0] = 'b'
+	wrapAndShare(t, dev, mem, 25)
+	pid, _, errno := unix.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	if pid == 0 {
+		for {
+			unix.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
+		}
+	}
+	mem[0] = 'p'
+	if got := peek(t, dev, 25, 0); got != 'p' {
+		t.Errorf("the kernel sees %d", got)
+	}
+	mustCommand(t, dev, probePoke, probeCommand{Cookie: 25, Value: 'k', Length: 1}, 0)
+	if mem[0] != 'k' {
+		t.Errorf("the program sees %d", mem[0])
+	}
+	if _, err := unix.Wait4(int(pid), nil, 0, nil); err != nil {
+		t.Error(err)
+	}
+}
+
+// Memory that was never touched is there once it is shared, and a range inside
+// a huge page is as good as any.
+func TestHugePages(t *testing.T) {
+	dev := open(t, "probe")
+	buf, err := dev.Alloc(3<<20, &kshm.AllocOptions{HugePages: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := dev.Share(buf, &kshm.ShareOptions{Cookie: 26})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mem := buf.Bytes()
+	part := wrapAndShare(t, dev, mem[5*4096:600*4096], 27)
+	mem[5*4096+7] = 'h'
+	if peek(t, dev, 26, 5*4096+7) != 'h' || peek(t, dev, 27, 7) != 'h' {
+		t.Error("the kernel does not see the store through both shares")
+	}
+	if err := errors.Join(part.Close(), s.Close(), buf.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A share's descriptor that io_uring holds, too, does not outlive DONE.
+func TestDescriptorInRing(t *testing.T) {
+	before := pinsHeld(t)
+	var params [120]byte
+	ring, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, 1, uintptr(unsafe.Pointer(&params)), 0)
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	device := rawOpen(t, "probe")
+	mem := mmap(t, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	s, err := rawShare(device, abi.ShareArgs{Size: abi.SizeofShareArgs, Address: addressOf(mem), Length: 4096, Access: abi.AccessRead})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const registerFiles = 2
+	fds := [1]int32{int32(s)}
+	if _, _, errno := unix.Syscall6(unix.SYS_IO_URING_REGISTER, ring, registerFiles, uintptr(unsafe.Pointer(&fds)), 1, 0, 0); errno != 0 {
+		t.Fatal(errno)
+	}
+	cmd := abi.ShareCmd{Size: abi.SizeofShareCmd}
+	if _, err := rawIoctl(s, abi.IoctlDone, unsafe.Pointer(&cmd)); err != nil {
+		t.Error(err)
+	}
+	unix.Close(s)
+	if held := pinsHeld(t) - before; held != 0 {
+		t.Errorf("%d pages pinned after DONE", held)
+	}
+	unix.Close(int(ring))
+}
+
+// playStuck shares memory whose pages never come: a userfaultfd that nobody
+// serves.
+func playStuck() {
+	fd, _, errno := unix.Syscall(unix.SYS_USERFAULTFD, unix.O_CLOEXEC, 0, 0)
+	if errno != 0 {
+		os.Exit(70)
+	}
+	api := [3]uint64{0xaa} // struct uffdio_api
+	mem, err := unix.Mmap(-1, 0, 16*4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	if err != nil {
+		os.Exit(71)
+	}
+	register := [4]uint64{addressOf(mem), uint64(len(mem)), 1} // missing pages
+	if _, err := rawIoctl(int(fd), 0xc018aa3f, unsafe.Pointer(&api)); err != nil {
+		os.Exit(72)
+	}
+	if _, err := rawIoctl(int(fd), 0xc020aa00, unsafe.Pointer(&register)); err != nil {
+		os.Exit(73)
+	}
+	device, err := unix.Open("/dev/kshm/probe", unix.O_RDWR, 0)
+	if err != nil {
+		os.Exit(74)
+	}
+	os.Stdout.WriteString("sharing\n")
+	_, err = rawShare(device, abi.ShareArgs{Size: abi.SizeofShareArgs, Address: addressOf(mem), Length: uint64(len(mem)), Access: abi.AccessRead | abi.AccessWrite})
+	os.Stdout.WriteString(err.Error() + "\n") // kernel 6.1 does not wait: "bad address"
+}
+
+// A SHARE that waits for its pages for ever delays nobody, and dies with its
+// process.
+func TestStuckShare(t *testing.T) {
+	before := pinsHeld(t)
+	child := exec.Command("/proc/self/exe")
+	child.Env = append(os.Environ(), "KSHM_TEST_CHILD=stuck")
+	out, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); strings.TrimSpace(line) != "sharing" {
+		t.Fatalf("child said %q, %v", line, err)
+	}
+	dev := open(t, "probe")
+	for range 100 {
+		s, _ := share(t, dev, 4096, nil)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	child.Process.Kill()
+	child.Wait()
+	if held := pinsHeld(t) - before; held != 0 {
+		t.Errorf("%d pages pinned", held)
+	}
+}
