@@ -20,10 +20,12 @@ func recordSize(n uint64) uint64 { return (n + 15) &^ 7 }
 // Producer writes records into a ring. It belongs to one goroutine at a time.
 type Producer struct {
 	side
-	limit    uint64 // position up to which there is known space
-	skip     uint64 // bytes to skip in front of the reserved record
-	reserved int    // payload bytes reserved; -1: none
-	max      int
+	limit uint64 // position up to which there is known space
+	skip  uint64 // bytes to skip in front of the reserved record
+	next  []byte // data from the next payload on
+	fits  uint   // payloads shorter than this fit there with no further look
+	open  int    // payload bytes reserved; -1: none
+	max   int
 }
 
 // NewProducer attaches to ring number index of a group in mem, the bytes of a
@@ -37,7 +39,7 @@ func NewProducer(mem []byte, g Group, index int, bell Doorbell) (*Producer, erro
 	}
 	s.own, s.other, s.show = &c.Producer, &c.Consumer, &c.Producer_show
 	s.shows, s.peerWord = showEvery, consumerPosition
-	return &Producer{side: s, limit: s.capacity, reserved: -1, max: g.MaxRecord()}, nil
+	return &Producer{side: s, limit: s.capacity, open: -1, max: g.MaxRecord()}, nil
 }
 
 // MaxRecord is the longest record of the ring, in bytes.
@@ -48,34 +50,44 @@ func (p *Producer) MaxRecord() int { return p.max }
 // ErrFull (nothing changed: flush, wait, try again), ErrTooLong, and the
 // CorruptError of a ring that is dead.
 func (p *Producer) Reserve(n int) ([]byte, error) {
-	size := recordSize(uint64(n))
-	at := p.position & (p.capacity - 1)
-	need := size
-	if rest := p.capacity - at; size > rest {
-		need += rest // a record never wraps
-		at = 0
+	if uint(n) >= p.fits {
+		return p.reserveSlow(n)
 	}
-	if uint(n) > uint(p.max) || p.limit-p.position < need {
-		if err := p.reserveSlow(n, need); err != nil {
-			return nil, err
-		}
-	}
-	p.skip, p.reserved = need-size, n
-	at += abi.RecordHeader
-	return p.data[at : at+uint64(n) : at+uint64(n)], nil
+	p.open = n
+	return p.next[:n:n], nil
 }
 
-func (p *Producer) reserveSlow(n int, need uint64) error {
-	p.reserved = -1
-	switch {
-	case uint(n) > uint(p.max):
-		return ErrTooLong
-	case p.room(need):
-		return nil
-	case p.corrupt != nil:
-		return p.corrupt
+// reserveSlow finds out what fits at the position, which Reserve and Commit
+// then use up. A reserved record with a skip in front is one that did not.
+func (p *Producer) reserveSlow(n int) ([]byte, error) {
+	p.open, p.skip, p.fits = -1, 0, 0
+	if uint(n) > uint(p.max) {
+		return nil, ErrTooLong
 	}
-	return ErrFull
+	need, skip := p.need(n)
+	if !p.room(need) {
+		if p.corrupt != nil {
+			return nil, p.corrupt
+		}
+		return nil, ErrFull
+	}
+	p.skip = skip
+	p.next = p.data[(p.position+skip)&(p.capacity-1)+abi.RecordHeader:]
+	p.open = n
+	if skip == 0 {
+		p.fits = 1 + uint(min(uint64(len(p.next)), p.limit-p.position-abi.RecordHeader, uint64(p.max)))
+	}
+	return p.next[:n:n], nil
+}
+
+// need is the space that a record of n bytes takes at the position, and how
+// much of it is skipped, since a record never wraps: kshm_producer_skip().
+func (p *Producer) need(n int) (need, skip uint64) {
+	need = recordSize(uint64(n))
+	if rest := p.capacity - p.position&(p.capacity-1); need > rest {
+		skip = rest
+	}
+	return need + skip, skip
 }
 
 // room tells whether need bytes are free, after another look at the consumer's
@@ -85,7 +97,7 @@ func (p *Producer) room(need uint64) bool {
 		return true
 	}
 	if !p.fetch(p.published) {
-		p.limit = p.position
+		p.limit, p.fits = p.position, 0
 		return false
 	}
 	p.limit = p.peer + p.capacity
@@ -96,19 +108,31 @@ func (p *Producer) room(need uint64) bool {
 // Commit makes the first n bytes that Reserve returned a record, which the
 // consumer sees after the next Flush. It panics if fewer were reserved.
 func (p *Producer) Commit(n int) {
-	if uint(n) > uint(p.reserved) || p.reserved < 0 {
+	if p.open < 0 || uint(n) > uint(p.open) {
 		panic("ring: Commit of more than was reserved")
 	}
-	at := p.position & (p.capacity - 1)
+	p.open = -1
 	if p.skip != 0 {
-		setHeader(p.data, at, skipWord|(p.skip-abi.RecordHeader))
-		at = 0
+		p.commitSkip()
 	}
-	setHeader(p.data, at, dataWord|uint64(n))
-	p.position += p.skip + recordSize(uint64(n))
-	p.reserved = -1
+	setHeader(p.data, p.position&(p.capacity-1), dataWord|uint64(n))
+	size := recordSize(uint64(n))
+	p.position += size
+	if uint(size) < p.fits {
+		p.next = p.next[size:]
+		p.fits -= uint(size)
+	} else {
+		p.fits = 0
+	}
 	p.counters.Records++
 	p.counters.Bytes += uint64(n)
+}
+
+// commitSkip makes the rest of the data a skip.
+func (p *Producer) commitSkip() {
+	setHeader(p.data, p.position&(p.capacity-1), skipWord|(p.skip-abi.RecordHeader))
+	p.position += p.skip
+	p.skip = 0
 }
 
 // Flush publishes all committed records and wakes the consumer if it sleeps.
@@ -143,11 +167,7 @@ func (p *Producer) Wait(ctx context.Context, n int) error {
 	if err := p.Flush(); err != nil {
 		return err
 	}
-	size := recordSize(uint64(n))
-	need := size
-	if rest := p.capacity - p.position&(p.capacity-1); size > rest {
-		need += rest
-	}
+	need, _ := p.need(n)
 	return p.park(ctx, p, need)
 }
 
