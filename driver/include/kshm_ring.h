@@ -221,7 +221,7 @@ struct kshm_producer {
 
 struct kshm_consumer {
 	struct kshm_ring ring;
-	kshm_u64 current; /* bytes of the record that next returned, or 0 */
+	kshm_u64 held;    /* bytes of the record that next returned, or 0 */
 	kshm_u64 payload; /* bytes of payload in it */
 };
 
@@ -728,7 +728,7 @@ static inline const void KSHM_SHARED *kshm_consumer_next(struct kshm_consumer *c
 	struct kshm_ring *r = &c->ring;
 
 	/* The same header may be another one by now: forget what it said. */
-	c->current = 0;
+	c->held = 0;
 	while (kshm_consumer_ready(c)) {
 		kshm_u64 at = r->position & (r->capacity - 1);
 		kshm_u64 word = kshm_read((kshm_u64 KSHM_SHARED *)(r->data + at));
@@ -740,7 +740,7 @@ static inline const void KSHM_SHARED *kshm_consumer_next(struct kshm_consumer *c
 		}
 		*length = word & 0xffffffff;
 		if (word >> 32 == KSHM_RECORD_DATA) {
-			c->current = KSHM_RECORD_SIZE(*length);
+			c->held = KSHM_RECORD_SIZE(*length);
 			c->payload = *length;
 			return r->data + at + KSHM_RECORD_HEADER;
 		}
@@ -765,10 +765,10 @@ static inline int kshm_consumer_release(struct kshm_consumer *c)
 {
 	struct kshm_ring *r = &c->ring;
 
-	if (!c->current)
+	if (!c->held)
 		return 0;
-	r->position += c->current;
-	c->current = 0;
+	r->position += c->held;
+	c->held = 0;
 	r->counters.records++;
 	r->counters.bytes += c->payload;
 	if (r->position != r->peer && r->position - r->published < r->capacity / 4)

@@ -68,7 +68,7 @@ static int good_consumer(const struct kshm_consumer *c)
 	const struct kshm_ring *r = &c->ring;
 
 	return good(r) && r->position <= r->peer && r->peer <= r->published + CAPACITY &&
-	       !(c->current & MASK) && c->current <= r->peer - r->position;
+	       !(c->held & MASK) && c->held <= r->peer - r->position;
 }
 
 static void inside(const void *at, uint64_t length)
@@ -126,7 +126,7 @@ static struct kshm_consumer any_consumer(void)
 	r->peer = any();
 	r->corrupt_why = any();
 	r->answered = any();
-	c.current = any();
+	c.held = any();
 	__CPROVER_assume(good_consumer(&c));
 	far += 2 * CAPACITY;
 	return c;
