@@ -48,6 +48,7 @@ var moduleRules = []moduleRule{
 	{"github.com/dustin/go-humanize", []string{"cmd"}, false},
 	{"github.com/schollz/progressbar/v3", []string{"cmd"}, false},
 	{"github.com/u-root/u-root", []string{"internal/vm"}, false},
+	{"gonum.org/v1/plot", []string{"internal/bench"}, false},
 	{"github.com/ulikunitz/xz", []string{"internal/vm", "internal/deps"}, false},
 }
 

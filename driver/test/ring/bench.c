@@ -4,7 +4,8 @@
  * line and answers with the records that the consumer took and its time.
  *
  *   bench CAPACITY PRODUCER_CPU CONSUMER_CPU
- *   WORK SIZE BATCH MICROSECONDS  ->  RECORDS NANOSECONDS PREEMPTED
+ *   WORK SIZE BATCH MICROSECONDS  ->  ready, on the right processor
+ *   go                            ->  RECORDS NANOSECONDS PREEMPTED
  *
  * WORK: probe, produce, consume, kshm, rtt, and with the libraries ck and rte.
  * All producers write every word of the payload, all consumers sum them.
@@ -229,7 +230,7 @@ static void *rtt_thread(void *arg)
 	kshm_producer_init(&p, t->share->memory, &t->share->out, 0);
 	do {
 		while (!(rec = kshm_consumer_next(&c, &length)))
-			;
+			kshm_consumer_expect(&c);
 		to = kshm_producer_reserve(&p, length);
 		memcpy(to, rec, length);
 		kshm_producer_commit(&p, length);
@@ -256,7 +257,7 @@ static void rtt(struct trial *t)
 		kshm_producer_commit(&p, length);
 		kshm_producer_flush(&p);
 		while (!(rec = kshm_consumer_next(&c, &length)))
-			;
+			kshm_consumer_expect(&c);
 		sink = sum(rec, length);
 		kshm_consumer_release(&c);
 		n++;
@@ -423,7 +424,7 @@ static int trial(const char *work, struct trial *t)
 
 int main(int argc, char **argv)
 {
-	char work[16];
+	char work[16], go[16];
 	unsigned long long batch, us;
 	unsigned int size;
 	struct share s;
@@ -441,6 +442,10 @@ int main(int argc, char **argv)
 		uint64_t before;
 
 		pin(cpus[!strcmp(work, "consume")]);
+		printf("ready\n");
+		fflush(stdout);
+		if (scanf("%15s", go) != 1)
+			break;
 		before = preempted();
 		if (!trial(work, &t))
 			t.records = 0;

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT
+
+// Package bench measures the rings of package ring and of kshm_ring.h against
+// each other and against what others offer for the same work.
+//
+// The machines it runs on change under it: two processors are near to each
+// other now and far a minute later, and the rates move by a factor of ten. So
+// each trial takes a few milliseconds, all variants take turns, both threads
+// are pinned and run before everything else (where that is allowed), a bare
+// ping-pong of one cache line before each round says near or far, a trial in
+// which the scheduler interfered is not counted, and only medians of ratios of
+// one round are compared. Every payload is written and summed word by word.
+package bench
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+)
+
+// Options say what to measure.
+type Options struct {
+	Rounds int           // of all variants
+	Trial  time.Duration // one variant's turn
+	Sizes  []int         // bytes per record, multiples of 8
+	CPUs   [2]int        // producer's and consumer's processor
+	Source string        // folder driver/test/ring of the repository
+	Log    io.Writer     // progress and what is missing
+}
+
+// Quick ends within a minute.
+func Quick() Options {
+	return Options{Rounds: 25, Trial: 4 * time.Millisecond, Sizes: []int{64, 256, 1024}, CPUs: [2]int{0, 1}}
+}
+
+// Full takes some minutes.
+func Full() Options {
+	return Options{Rounds: 75, Trial: 6 * time.Millisecond, Sizes: []int{64, 256, 1024, 4096, 16384}, CPUs: [2]int{0, 1}}
+}
+
+// capacity is that of all rings and pipes that can be told, in bytes.
+const capacity = 256 << 10
+
+// near is the longest cache-line round trip of processors that are near.
+const near = 250 * time.Nanosecond
+
+// work is one kind of trial. Each size and batch is a case of its own.
+type work struct {
+	workload string // who produces for whom
+	peer     string // what carries the records
+	against  string // the workload of ours that does the same work
+	batches  []int
+	run      func(ctx context.Context, c trialCase) (result, error)
+}
+
+type trialCase struct {
+	size, batch int
+	trial       time.Duration
+}
+
+// result is one trial.
+type result struct {
+	records   uint64
+	took      time.Duration
+	preempted uint64
+}
+
+// rate is in records per second; 0 for a trial that does not count.
+func (r result) rate() float64 {
+	if r.preempted != 0 || r.took <= 0 {
+		return 0
+	}
+	return float64(r.records) / r.took.Seconds()
+}
+
+// Run measures all of it.
+func Run(ctx context.Context, o Options) (*Report, error) {
+	l, err := newLab(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	defer l.close()
+	works := l.works()
+	s := newSamples()
+	for round := range o.Rounds {
+		for _, size := range o.Sizes {
+			for _, batch := range []int{1, 32} {
+				if err := l.round(ctx, works, s, round, size, batch); err != nil {
+					return nil, err
+				}
+			}
+		}
+		fmt.Fprintf(o.Log, "\rround %d of %d", round+1, o.Rounds)
+	}
+	fmt.Fprintln(o.Log)
+	return s.report(o), nil
+}
+
+// round gives each variant its turn at one size and batch.
+func (l *lab) round(ctx context.Context, works []work, s *samples, round, size, batch int) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	c := trialCase{size: size, batch: batch, trial: l.options.Trial}
+	probe, err := l.probe()
+	if err != nil {
+		return err
+	}
+	turn := turn{round: round, size: size, batch: batch, probe: probe, rates: map[string]float64{}}
+	for _, w := range works {
+		for _, b := range w.batches {
+			if b != batch {
+				continue
+			}
+			r, err := w.run(ctx, c)
+			if err != nil {
+				return fmt.Errorf("bench: %s, %s, %d bytes, batch %d: %w", w.workload, w.peer, size, batch, err)
+			}
+			turn.rates[w.workload+" "+w.peer] = r.rate()
+		}
+	}
+	s.add(works, turn)
+	return nil
+}
