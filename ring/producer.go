@@ -23,6 +23,7 @@ type Producer struct {
 	limit uint64 // position up to which there is known space
 	skip  uint64 // bytes to skip in front of the reserved record
 	next  []byte // data from the next payload on
+	ahead uint64 // position up to which lines were asked for
 	fits  uint   // payloads shorter than this fit there with no further look
 	open  int    // payload bytes reserved; -1: none
 	max   int
@@ -126,6 +127,24 @@ func (p *Producer) Commit(n int) {
 	}
 	p.counters.Records++
 	p.counters.Bytes += uint64(n)
+	if p.position+lead > p.ahead {
+		p.ask()
+	}
+}
+
+// lead is how far, in bytes, the lines to come are asked for in advance.
+const lead = 512
+
+// ask is kshm_producer_prefetch(), in larger steps: the barrier of publish
+// waits for all stores, and a line that is already here makes that short. Only
+// known space: the consumer is done with those lines.
+func (p *Producer) ask() {
+	from := max(p.ahead, p.position) &^ (lead - 1)
+	end := min(p.position+2*lead, p.limit) &^ (lead - 1)
+	for ; from < end; from += lead {
+		prefetchw(&p.data[from&(p.capacity-1)], lead)
+	}
+	p.ahead = from
 }
 
 // commitSkip makes the rest of the data a skip.
