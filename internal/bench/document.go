@@ -65,7 +65,7 @@ Where a target is missed:
 
 - A ring's message is two cache lines, the record and the position; a bare ping-pong is one. A consumer that spins can ask for
   both at once (kshm_consumer_expect, which the round trip here does), but the producer needs both lines, too.
-- A publication in Go is two calls of functions that Go does not inline, of about 2 ns each on this machine, and its atomic store
+- A publication in Go is two or three calls of functions that Go does not inline, and its atomic store
   is an exchange.
 - Each publication ends in a full barrier, which is what never loses a wake-up. ck_ring and rte_ring have none and leave sleeping to
   their users.
