@@ -15,6 +15,7 @@ KERNEL_GO := ./driver/test/linux ./cmd/kshm/internal/demo ./examples/hello
 
 DEPS := go run ./internal/cmd/deps
 WITH := $(DEPS) with
+COMPILERS := cc mingw osslsigncode
 
 STATICCHECK = $(shell go tool -n -modfile=go.tool.mod staticcheck)
 
@@ -31,18 +32,19 @@ demo: ## share memory with a driver in a real kernel, and watch
 	@go build -o build/kshm ./cmd/kshm
 	@build/kshm demo
 
-test: check-generated lint test-go test-c test-vm ## everything below, in at most 15 minutes
+test: check-generated lint test-go test-c test-vm drivers ## everything below, in at most 15 minutes
 
-# Rung 1: anywhere. The C peers of the rings run too where there is a C compiler.
+# Rung 1: anywhere. Tests of C code, and of how the Windows drivers are built,
+# take part where there are compilers.
 .PHONY: test-go
 test-go: ## rung 1: the Go tests, anywhere
-	$(WITH) -try cc -- go test ./...
+	$(WITH) -try $(COMPILERS) -- go test ./...
 
 # Rung 2: the race detector over Go; ASAN, UBSAN and TSAN over the C that
 # runs in user mode.
 .PHONY: test-c
 test-c: ## rung 2: race detector, and the C code under sanitizers
-	$(WITH) cc -- go test -race ./...
+	$(WITH) $(COMPILERS) -- go test -race ./...
 
 # Rung 3: stock Debian kernels in QEMU. Fails on a splat in the kernel log, a
 # leaked pin or a module that does not unload, too.
@@ -68,6 +70,10 @@ define run-in-vm
 CGO_ENABLED=0 go test -tags kernel -count=1 -exec "$(CURDIR)/build/vmrun -kernel $(1) -hugepages 16 -file $(CURDIR)/build/$(1)/digest.ko:/modules/digest.ko $(patsubst %,-module $(CURDIR)/build/$(1)/%.ko,$(notdir $(MODULES:linux=kshm)))" $(KERNEL_GO)
 
 endef
+
+.PHONY: drivers
+drivers: ## build the Windows drivers into build/windows, signed for tests
+	$(WITH) mingw osslsigncode -- go run ./internal/cmd/windrv
 
 test-full: ## rung 6: the longer forms
 	$(WITH) cc -- go test -count=1 -timeout 50m ./driver/test/nt -full

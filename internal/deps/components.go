@@ -29,12 +29,16 @@ var (
 	// Toolchain compiles kernel modules where the machine has no gcc or make.
 	// It runs on the machine's own C library.
 	Toolchain = Component{Name: "toolchain", Suite: "bookworm",
-		Roots: []string{"gcc-12", "make", "libelf1"}, Keep: regexp.MustCompile(`^(?:[^l]|lib[^c]|libc[^6])`)}
+		Roots: []string{"gcc-12", "make", "libelf1"}, Keep: notCLibrary}
 
 	// CLibrary is what Toolchain needs to make programs: headers, and the C
 	// library to link with.
 	CLibrary = Component{Name: "c-library", Suite: "bookworm",
 		Roots: []string{"libc6-dev"}, Keep: regexp.MustCompile(`^(libc6|libc6-dev|linux-libc-dev|libcrypt1|libcrypt-dev|libgcc-s1)$`)}
+
+	// Mingw compiles Windows drivers, and Osslsigncode signs them.
+	Mingw        = Component{Name: "mingw", Suite: "bookworm", Roots: []string{"gcc-mingw-w64-x86-64-win32"}, Keep: notCLibrary}
+	Osslsigncode = Component{Name: "osslsigncode", Suite: "bookworm", Roots: []string{"osslsigncode"}, Keep: notCLibrary}
 
 	// Perl is what a minimal system's perl lacks to run the kernel's scripts.
 	Perl = Component{Name: "perl", Suite: "bookworm",
@@ -44,13 +48,22 @@ var (
 	Sparse     = Component{Name: "sparse", Suite: "bookworm", Roots: []string{"sparse"}, Keep: regexp.MustCompile(`^sparse$`)}
 	Checkpatch = Component{Name: "checkpatch", Suite: "bookworm", Roots: []string{"linux-source-6.1"},
 		Keep: regexp.MustCompile(`^linux-source-`), prepare: keepCheckpatch}
+
+	// Wine runs Windows programs and drivers; bookworm's does not run what Go
+	// 1.26 makes. It comes as a whole system to be entered with chroot, since
+	// it starts programs of its own by their absolute paths.
+	Wine = Component{Name: "wine", Suite: "trixie", Roots: []string{"wine64"}, prepare: mergeUsr}
 )
+
+// notCLibrary leaves out the C library itself: a tool that runs on the machine's
+// own loader has to run on the library that belongs to it.
+var notCLibrary = regexp.MustCompile(`^(?:[^l]|lib[^c]|libc[^6])`)
 
 var kernelPackages = regexp.MustCompile(`^linux-(image-\d|headers-\d|kbuild-\d)`)
 
 // Components lists every component.
 func Components() []Component {
-	return []Component{QEMU, Kernel61, Kernel612, Toolchain, CLibrary, Perl, Sparse, Checkpatch}
+	return []Component{QEMU, Kernel61, Kernel612, Toolchain, CLibrary, Mingw, Osslsigncode, Perl, Sparse, Checkpatch, Wine}
 }
 
 // Lookup returns the component of that name.

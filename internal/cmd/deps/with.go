@@ -33,9 +33,9 @@ func with(ctx context.Context, args []string) error {
 	case !errors.Is(err, deps.ErrUnavailable) || os.Getenv("CI") == "true":
 		return err
 	case try:
-		fmt.Fprintf(os.Stderr, "RUN IN PART: %s: %v\n", strings.Join(args, " "), err)
+		fmt.Fprintf(os.Stderr, "RUN IN PART: %s: %s\n", strings.Join(args, " "), oneLine(err))
 	default:
-		fmt.Fprintf(os.Stderr, "NOT RUN: %s: %v\n", strings.Join(args, " "), err)
+		fmt.Fprintf(os.Stderr, "NOT RUN: %s: %s\n", strings.Join(args, " "), oneLine(err))
 		return nil
 	}
 	cmd := exec.Command(args[0], args[1:]...) // an interrupt reaches it by itself
@@ -47,6 +47,8 @@ func with(ctx context.Context, args []string) error {
 	}
 	return err
 }
+
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 // A statusError is the status of a command that has said itself what is wrong.
 type statusError int

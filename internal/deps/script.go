@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT
+
+package deps
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// A fetched tool that is not installed has to be told where its parts are: a
+// script in the folder bin of Root, which Provide puts on the PATH, tells it.
+
+// provideCC provides gcc. What the fetched one makes holds the sanitizers in
+// itself and runs on the machine's C library.
+func provideCC(ctx context.Context, w io.Writer) ([]string, error) {
+	if canSanitize(ctx) {
+		return nil, nil
+	}
+	sysroot, err := Ensure(ctx, w, CLibrary)
+	if err != nil {
+		return nil, err
+	}
+	return nil, script(ctx, w, Toolchain, map[string]string{
+		"gcc": "gcc-12 --sysroot='" + sysroot + "' -static-libasan -static-libubsan -static-libtsan"})
+}
+
+// canSanitize reports whether the machine's gcc makes programs with both
+// families of sanitizers.
+func canSanitize(ctx context.Context) bool {
+	for _, flag := range []string{"-fsanitize=address,undefined", "-fsanitize=thread"} {
+		cmd := exec.CommandContext(ctx, "gcc", flag, "-x", "c", "-o", os.DevNull, "-")
+		cmd.Stdin = strings.NewReader("#include <stdatomic.h>\n#include <stdio.h>\nint main(void) { return puts(\"\") < 0; }\n")
+		if cmd.Run() != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// provideMingw provides the compiler of Windows drivers and its tools.
+func provideMingw(ctx context.Context, w io.Writer) ([]string, error) {
+	const prefix = "x86_64-w64-mingw32-"
+	if _, err := exec.LookPath(prefix + "gcc"); err == nil {
+		return nil, nil
+	}
+	return nil, script(ctx, w, Mingw, map[string]string{
+		prefix + "gcc": prefix + "gcc-win32", prefix + "dlltool": prefix + "dlltool",
+		prefix + "objcopy": prefix + "objcopy", prefix + "objdump": prefix + "objdump"})
+}
+
+// provideOsslsigncode provides the tool that signs Windows images.
+func provideOsslsigncode(ctx context.Context, w io.Writer) ([]string, error) {
+	if _, err := exec.LookPath("osslsigncode"); err == nil {
+		return nil, nil
+	}
+	return nil, script(ctx, w, Osslsigncode, map[string]string{"osslsigncode": "osslsigncode"})
+}
+
+// script fetches c and writes a script for each of the named commands.
+func script(ctx context.Context, w io.Writer, c Component, commands map[string]string) error {
+	dir, err := Ensure(ctx, w, c)
+	if err != nil {
+		return err
+	}
+	bin := filepath.Join(filepath.Dir(dir), "bin")
+	if err := os.MkdirAll(bin, 0o755); err != nil {
+		return fmt.Errorf("deps: %w", err)
+	}
+	for name, command := range commands {
+		text := fmt.Sprintf("#!/bin/sh\n"+
+			"# Made by internal/deps: starts a fetched tool where it lies.\n"+
+			"PATH='%[1]s/usr/bin':\"$PATH\" LD_LIBRARY_PATH='%[1]s/usr/lib/x86_64-linux-gnu:%[1]s/lib/x86_64-linux-gnu' \\\n"+
+			"exec '%[1]s/usr/bin/'%[2]s \"$@\"\n", dir, command)
+		if err := writeScript(filepath.Join(bin, name), text); err != nil {
+			return fmt.Errorf("deps: %w", err)
+		}
+	}
+	return nil
+}
+
+// writeScript puts a script in place in one step, so that a process that runs
+// at the same time sees the old one or the new one.
+func writeScript(name, text string) error {
+	if old, err := os.ReadFile(name); err == nil && string(old) == text {
+		return nil
+	}
+	f, err := os.CreateTemp(filepath.Dir(name), ".new-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	if _, err := f.WriteString(text); err != nil {
+		f.Close()
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	if err := os.Chmod(f.Name(), 0o755); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), name)
+}
