@@ -52,7 +52,7 @@ var (
 	// Wine runs Windows programs and drivers; bookworm's does not run what Go
 	// 1.26 makes. It comes as a whole system to be entered with chroot, since
 	// it starts programs of its own by their absolute paths.
-	Wine = Component{Name: "wine", Suite: "trixie", Roots: []string{"wine64"}, prepare: mergeUsr}
+	Wine = Component{Name: "wine", Suite: "trixie", Roots: []string{"wine64"}, prepare: prepareWine}
 )
 
 // notCLibrary leaves out the C library itself: a tool that runs on the machine's

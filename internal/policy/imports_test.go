@@ -28,7 +28,8 @@ var mayImport = map[string][]string{
 	"internal/bench":       {".", "ring", "bpf", "kshmtest", "internal/sys", "internal/abi", "internal/vm", "internal/deps"},
 	"internal/pe":          {},
 	"internal/driverbuild": {"internal/deps", "internal/pe"},
-	"internal/cmd":         {"internal/deps", "internal/driverbuild", "internal/pe", "internal/vm", "internal/bench"},
+	"internal/wine":        {"internal/deps"},
+	"internal/cmd":         {"internal/deps", "internal/driverbuild", "internal/pe", "internal/vm", "internal/wine", "internal/bench"},
 	"driver/test":          {".", "ring", "kshmtest", "internal/sys", "internal/abi"},
 	"cmd/kshm":             {".", "ring", "bpf", "kshmtest", "cmd/kshm", "internal/bench", "internal/vm", "internal/deps", "internal/sys", "internal/abi"},
 }
