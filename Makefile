@@ -53,7 +53,7 @@ test-vm: ## rung 3: the modules and the Go package in stock kernels
 	$(WITH) perl sparse qemu $(KERNELS:%=kernel-%) -- $(MAKE) --no-print-directory in-vm
 
 in-vm: modules build/vmrun
-	KSHM_VM=1 go test -count=1 ./internal/vm ./cmd/kshm
+	KSHM_VM=$(firstword $(KERNELS)) go test -count=1 ./internal/vm ./cmd/kshm
 	$(foreach k,$(KERNELS),$(call run-in-vm,$(k)))
 	go build -o build/kshm ./cmd/kshm
 	build/kshm demo --json
@@ -79,6 +79,7 @@ test-full: ## rung 6: the longer forms
 	$(WITH) cc -- go test -count=1 -timeout 50m ./driver/test/nt -full
 	$(WITH) cc -- go test -count=1 -timeout 50m ./ring -rounds 5000000 -storms 30000 -seeded
 	$(WITH) cc -- go test -race -count=5 -timeout 50m ./...
+	KSHM_VM=1 go test -count=1 -timeout 50m ./internal/vm
 	$(MAKE) --no-print-directory fuzz FUZZTIME=10m
 
 generate: ## write internal/abi/zabi.go from driver/include

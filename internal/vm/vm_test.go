@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -82,9 +83,14 @@ func (l lab) boot(t *testing.T, o vm.Options, args ...string) (res *vm.Result, s
 	return res, out.String(), errs.String(), err
 }
 
+// eachKernel runs f for the kernels that KSHM_VM names, for all if it is 1.
 func eachKernel(t *testing.T, f func(t *testing.T, l lab)) {
 	needVM(t)
-	for _, name := range vm.KernelNames() {
+	names := strings.Fields(os.Getenv("KSHM_VM"))
+	if slices.Equal(names, []string{"1"}) {
+		names = vm.KernelNames()
+	}
+	for _, name := range names {
 		t.Run(name, func(t *testing.T) { f(t, openLab(t, name)) })
 	}
 }
