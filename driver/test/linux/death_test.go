@@ -254,13 +254,14 @@ func TestMemlockLimit(t *testing.T) {
 	if os.Getenv("KSHM_TEST_UNPRIVILEGED") == "" {
 		// Without CAP_IPC_LOCK the limit counts. The child inherits an open
 		// device, since the node is root's.
-		device := rawOpen(t, "probe")
-		if _, err := unix.FcntlInt(uintptr(device), unix.F_SETFD, 0); err != nil {
+		device, err := os.OpenFile("/dev/kshm/probe", os.O_RDWR, 0)
+		if err != nil {
 			t.Fatal(err)
 		}
+		defer device.Close()
 		child := exec.Command("/proc/self/exe", "-test.run=^TestMemlockLimit$", "-test.count=1")
-		child.Env = append(os.Environ(), fmt.Sprintf("KSHM_TEST_UNPRIVILEGED=%d", device))
-		child.ExtraFiles = []*os.File{os.NewFile(uintptr(device), "probe")}
+		child.Env = append(os.Environ(), "KSHM_TEST_UNPRIVILEGED=1")
+		child.ExtraFiles = []*os.File{device}
 		child.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 1234, Gid: 1234}}
 		if out, err := child.CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
