@@ -6,8 +6,8 @@
 # CI=true that is a failure.
 
 KERNELS  := 6.1 6.12
-MODULES  := driver/linux driver/samples/digest driver/test/linux/probe
-KERNEL_C := driver/linux/*.[ch] driver/samples/*/*_linux.c driver/test/linux/probe/*.[ch]
+MODULES  := driver/linux driver/samples/digest driver/samples/loop driver/test/linux/probe
+KERNEL_C := driver/linux/*.[ch] driver/samples/*/*_linux.[ch] driver/test/linux/probe/*.[ch]
 
 # What programs import, and what needs the modules loaded.
 LIBRARY   := . ./ring ./kshmtest ./internal/sys ./internal/abi

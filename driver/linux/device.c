@@ -166,6 +166,8 @@ static void describe(struct kshm_info *info, const struct kshm_driver *driver)
 	info->features = KSHM_FEATURE_SHARE_READ;
 	if (driver->control)
 		info->features |= KSHM_FEATURE_CONTROL;
+	if (driver->max_rings)
+		info->features |= KSHM_FEATURE_RINGS;
 	info->min_length = driver->min_length ?: 1;
 	info->max_length = driver->max_length;
 	info->driver_version = driver->version;
@@ -185,6 +187,7 @@ int kshm_register_driver(struct kshm_driver *driver)
 	kref_init(&device->kref);
 	device->driver = driver;
 	device->priv_size = driver->priv_size;
+	device->max_rings = driver->max_rings;
 	describe(&device->info, driver);
 	kshm_gate_init(&device->calls);
 	INIT_WORK(&device->unbind, unbind_work);

@@ -49,6 +49,7 @@ struct kshm_device {
 	struct kshm_info info; /* what programs are told */
 	struct kshm_driver *driver; /* gone once calls is shut and drained */
 	size_t priv_size; /* the driver's, per share */
+	u32 max_rings; /* per share */
 	struct kshm_gate calls; /* callbacks that belong to no share */
 	int removed; /* set by whoever removes the device */
 	struct work_struct unbind;
@@ -170,6 +171,10 @@ void kshm_unpin(struct kshm_session *ses);
 
 /* kit.c */
 void kshm_session_init(struct kshm_session *ses);
+
+/* ring.c */
+int kshm_check_rings(const struct kshm_device *device, const struct kshm_share_args *a);
+int kshm_make_rings(struct kshm_session *ses, const struct kshm_share_args *a);
 
 /* session.c */
 extern const struct file_operations kshm_session_fops;

@@ -18,13 +18,30 @@
 #ifndef KSHM_KIT_H
 #define KSHM_KIT_H
 
+#include <linux/cache.h>
 #include <linux/device/driver.h>
 #include <linux/module.h>
 #include <linux/types.h>
 #include "kshm.h"
+#include "kshm_ring.h"
 
 struct kshm_device;
 struct kshm_driver;
+
+/*
+ * The driver's side of a ring, in kernel memory. kshm_ring.h says how to use
+ * it and who may: one context at a time, so a producer in interrupts is one of
+ * this CPU alone, from reserve to flush in a section with interrupts off.
+ */
+struct kshm_share_ring {
+	union {
+		struct kshm_producer producer; /* with KSHM_RING_TO_USER */
+		struct kshm_consumer consumer; /* with KSHM_RING_TO_KERNEL */
+	};
+	u32 flags; /* KSHM_RING_* */
+	u32 group; /* entry of the program's table that it comes from */
+	u32 index; /* in that group */
+} ____cacheline_aligned_in_smp;
 
 struct kshm_share {
 	void *base; /* kernel address of the program's first byte */
@@ -32,6 +49,8 @@ struct kshm_share {
 	u64 cookie; /* the program's own name for the share */
 	u32 access; /* KSHM_ACCESS_*; without WRITE the mapping is read-only */
 	void *priv; /* priv_size bytes of the driver's, zeroed */
+	struct kshm_share_ring *rings; /* in the order of the program's table */
+	u32 nrings; /* 0: the program asked for none */
 	const struct kshm_driver *driver;
 };
 
@@ -42,6 +61,7 @@ struct kshm_driver {
 	size_t priv_size; /* bytes per share, for priv */
 	u64 min_length; /* bytes per share; 0 means 1 */
 	u64 max_length; /* bytes per share; 0 means the kit's cap */
+	u32 max_rings; /* per share; 0 means that the driver knows no rings */
 
 	/*
 	 * A program offers memory. In its process, may sleep, killably. An error
@@ -123,5 +143,18 @@ void kshm_revoke(struct kshm_share *s);
  * share the first one lies, why is the driver's number for what was wrong.
  */
 void kshm_corrupt(struct kshm_share *s, u64 offset, u32 why);
+
+/*
+ * True while the ring is good. Else ends the share with what was wrong, an
+ * enum kshm_corrupt. To be asked after a call that got no record or no space.
+ * Any context that may use the ring.
+ */
+static inline bool kshm_ring_good(struct kshm_share *s, const struct kshm_ring *r)
+{
+	if (likely(!r->corrupt_why))
+		return true;
+	kshm_corrupt(s, r->corrupt_offset, r->corrupt_why);
+	return false;
+}
 
 #endif /* KSHM_KIT_H */

@@ -13,6 +13,7 @@ static void session_free(struct kref *kref)
 	if (ses->owner)
 		kshm_owner_put(ses->owner);
 	kshm_open_put(ses->open);
+	kvfree(ses->share.rings);
 	kfree(ses);
 }
 

@@ -10,7 +10,6 @@
 #include <linux/mm.h>
 #include <linux/overflow.h>
 #include <linux/slab.h>
-#include <linux/string.h>
 #include "internal.h"
 
 static int check_args(struct kshm_open *open, const struct kshm_share_args *a)
@@ -23,8 +22,6 @@ static int check_args(struct kshm_open *open, const struct kshm_share_args *a)
 	if (a->access != KSHM_ACCESS_READ &&
 	    a->access != (KSHM_ACCESS_READ | KSHM_ACCESS_WRITE))
 		return -EINVAL;
-	if (memchr_inv(a->rings, 0, sizeof(a->rings)))
-		return -EOPNOTSUPP;
 	if (!a->length || !PAGE_ALIGNED(a->address))
 		return -EINVAL;
 	if (check_add_overflow(a->address, a->length, &end) || PAGE_ALIGN(end) < end)
@@ -33,7 +30,9 @@ static int check_args(struct kshm_open *open, const struct kshm_share_args *a)
 	    (info->max_length && a->length > info->max_length))
 		return -ERANGE;
 	/* Page counts are int in the kernel's own calls. */
-	return a->length >> PAGE_SHIFT < INT_MAX ? 0 : -ERANGE;
+	if (a->length >> PAGE_SHIFT >= INT_MAX)
+		return -ERANGE;
+	return kshm_check_rings(open->device, a);
 }
 
 static struct kshm_session *new_session(struct kshm_open *open,
@@ -164,7 +163,7 @@ long kshm_share(struct kshm_open *open, void __user *arg)
 	if (err)
 		goto uncount_open;
 	/* From here on the end of the share undoes what has been done. */
-	err = start(ses);
+	err = kshm_make_rings(ses, &a) ?: start(ses);
 	if (err)
 		goto end;
 	err = new_file(ses, fd);
