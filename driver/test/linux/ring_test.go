@@ -9,6 +9,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"sync"
@@ -502,5 +503,44 @@ func TestNoSystemCallInSteadyState(t *testing.T) {
 		if st, err := s.Stats(); err != nil || st.Kicks != 0 || st.Events != 0 {
 			t.Errorf("after %d records: %+v, %v", records, st, err)
 		}
+	}
+}
+
+// The end of a share finds sources at work in every context, and stops them.
+func TestCloseWhileProducing(t *testing.T) {
+	dev := open(t, "loop")
+	for name, context := range map[string]uint32{"waiting": loopTask, "softirq": loopSoftirq, "hardirq": loopHardirq, "nmi": loopNMI} {
+		t.Run(name, func(t *testing.T) {
+			before := pinsHeld(t)
+			for range 10 {
+				var l ring.Layout
+				g := add(t, &l, ring.ToUser, 1, 4096)
+				s, mem := ringShare(t, dev, &l, 30)
+				endless := loopCommand{Cookie: 30, Records: 1 << 40, Size: 64, Batch: 4, Context: context}
+				if name == "waiting" {
+					endless.Flags = loopWait
+				}
+				result := make(chan error)
+				go func() {
+					r, err := produce(dev, 0, endless)
+					if err == nil && (r.Produced == 0 || r.Produced+r.Dropped >= endless.Records) {
+						err = fmt.Errorf("it says %+v", r)
+					}
+					result <- err
+				}()
+				if err := consumer(t, mem, g, 0, s).Wait(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if err := s.Close(); err != nil {
+					t.Error(err)
+				}
+				if err := <-result; err != nil {
+					t.Error(err)
+				}
+			}
+			if held := pinsHeld(t) - before; held != 0 {
+				t.Errorf("%d pages still pinned", held)
+			}
+		})
 	}
 }
