@@ -75,6 +75,20 @@ endef
 drivers: ## build the Windows drivers into build/windows, signed for tests
 	$(WITH) mingw osslsigncode -- go run ./internal/cmd/windrv
 
+# Rung 4: the drivers and the Go client in Wine, as the service manager loads
+# them. Wine gives a driver a copy of the memory; the test build, digest_test_
+# section.sys with the build tag kshm_test_section, shares a named section.
+.PHONY: test-windows in-wine
+test-windows: ## rung 4: the Windows drivers and the Go client, in Wine
+	$(WITH) mingw osslsigncode wine -- $(MAKE) --no-print-directory in-wine
+
+in-wine:
+	go run ./internal/cmd/windrv
+	x86_64-w64-mingw32-gcc -std=c11 -O2 -Wall -Wextra -Werror -o build/windows/recipe.exe driver/test/windows/recipe.c
+	GOOS=windows go build -o build/windows/classic.exe ./examples/classic
+	go build -o build/winerun ./internal/cmd/winerun
+	GOOS=windows go test -tags kernel,kshm_test_section -count=1 -timeout 10m -exec "$(CURDIR)/build/winerun -drivers $(CURDIR)/build/windows" ./driver/test/windows
+
 test-full: ## rung 6: the longer forms
 	$(WITH) cc -- go test -count=1 -timeout 50m ./driver/test/nt -full
 	$(WITH) cc -- go test -count=1 -timeout 50m ./ring -rounds 5000000 -storms 30000 -seeded
@@ -94,6 +108,9 @@ lint: ## vet for every system, staticcheck, and checkpatch over the kernel's C
 	GOARCH=386 go vet $(LIBRARY)
 	GOOS=darwin go vet $(LIBRARY)
 	GOOS=windows go vet ./...
+	GOOS=windows go vet -tags kernel,kshm_test_section ./internal/sys ./driver/test/windows
+	GOOS=windows GOARCH=arm64 go vet $(LIBRARY)
+	GOOS=windows GOARCH=386 go vet $(LIBRARY)
 	$(STATICCHECK) ./...
 	$(STATICCHECK) -tags kernel $(KERNEL_GO)
 	$(DEPS) checkpatch $(KERNEL_C)

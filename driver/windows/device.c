@@ -68,6 +68,8 @@ static NTSTATUS NTAPI KshmDispatchClose(PDEVICE_OBJECT Object, PIRP Irp)
 	PKSHM_FILE file = IoGetCurrentIrpStackLocation(Irp)->FileObject->FsContext;
 
 	UNREFERENCED_PARAMETER(Object);
+	if (file == NULL)
+		return KshmComplete(Irp, STATUS_SUCCESS, 0); /* Wine closes what was refused */
 	while (!IsListEmpty(&file->Bodies))
 		KshmRelease(
 			CONTAINING_RECORD(RemoveHeadList(&file->Bodies), KSHM_BODY, FileLink));

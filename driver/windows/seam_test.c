@@ -33,7 +33,7 @@ static VOID KshmTestName(PUNICODE_STRING Name, POBJECT_ATTRIBUTES Attributes,
 	InitializeObjectAttributes(Attributes, Name, OBJ_KERNEL_HANDLE, NULL, NULL);
 }
 
-static NTSTATUS KshmMapSection(PKSHM_BODY Body, const unsigned short *Text)
+static NTSTATUS KshmMapSection(PKSHM_BODY Body, const struct kshm_test_tail *Tail)
 {
 	UNICODE_STRING name;
 	OBJECT_ATTRIBUTES attributes;
@@ -41,7 +41,7 @@ static NTSTATUS KshmMapSection(PKSHM_BODY Body, const unsigned short *Text)
 	SIZE_T size = 0;
 	NTSTATUS status;
 
-	KshmTestName(&name, &attributes, Text);
+	KshmTestName(&name, &attributes, Tail->section);
 	status = ZwOpenSection(&section, SECTION_MAP_READ | SECTION_MAP_WRITE, &attributes);
 	if (!NT_SUCCESS(status))
 		return status;
@@ -50,9 +50,9 @@ static NTSTATUS KshmMapSection(PKSHM_BODY Body, const unsigned short *Text)
 	ZwClose(section);
 	if (!NT_SUCCESS(status))
 		return status;
-	if (size < Body->Share.Length)
+	if (Tail->offset > size || size - Tail->offset < Body->Share.Length)
 		return STATUS_INVALID_VIEW_SIZE; /* KshmUnmap follows */
-	Body->Share.Base = Body->Seam;
+	Body->Share.Base = (PUCHAR)Body->Seam + Tail->offset;
 	return STATUS_SUCCESS;
 }
 
@@ -62,7 +62,7 @@ NTSTATUS KshmMap(PKSHM_BODY Body, const struct kshm_share_args *Args)
 	ULONG priority = NormalPagePriority | MdlMappingNoExecute;
 
 	if (tail != NULL && tail->section[0] != 0)
-		return KshmMapSection(Body, tail->section);
+		return KshmMapSection(Body, tail);
 	Body->Share.Base = MmGetSystemAddressForMdlSafe(Body->Irp->MdlAddress, priority);
 	return Body->Share.Base != NULL ? STATUS_SUCCESS : STATUS_INSUFFICIENT_RESOURCES;
 }

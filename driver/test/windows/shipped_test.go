@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: MIT
+
+//go:build windows && kernel && !kshm_test_section
+
+package windows
+
+const digestImage = "digest.sys"
+
+const opensRefused = false
