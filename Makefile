@@ -84,7 +84,7 @@ test-windows: ## rung 4: the Windows drivers and the Go client, in Wine
 
 in-wine:
 	go run ./internal/cmd/windrv
-	x86_64-w64-mingw32-gcc -std=c11 -O2 -Wall -Wextra -Werror -o build/windows/recipe.exe driver/test/windows/recipe.c
+	x86_64-w64-mingw32-gcc -std=c11 -O2 -Wall -Wextra -Werror -o build/windows/recipe.exe driver/test/windows/recipe/recipe.c
 	GOOS=windows go build -o build/windows/classic.exe ./examples/classic
 	go build -o build/winerun ./internal/cmd/winerun
 	GOOS=windows go test -tags kernel,kshm_test_section -count=1 -timeout 10m -exec "$(CURDIR)/build/winerun -drivers $(CURDIR)/build/windows" ./driver/test/windows
