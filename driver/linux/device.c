@@ -116,6 +116,12 @@ static const struct file_operations device_fops = {
 	.compat_ioctl = compat_ptr_ioctl,
 };
 
+static void end_sessions(struct kshm_device *device, long patience)
+{
+	kshm_end_all(&device->sessions, offsetof(struct kshm_session, of_device),
+		     &device->lock, KSHM_END_GONE, patience);
+}
+
 /* From here on no callback of the driver runs, and none ever will. */
 static void remove_device(struct kshm_device *device)
 {
@@ -123,9 +129,10 @@ static void remove_device(struct kshm_device *device)
 		return;
 	misc_deregister(&device->misc);
 	kshm_gate_shut(&device->calls);
+	/* First, as a callback may go on until it sees that its share ends. */
+	end_sessions(device, 0);
 	kshm_gate_drain(&device->calls, "a callback");
-	kshm_end_all(&device->sessions, offsetof(struct kshm_session, of_device),
-		     &device->lock, KSHM_END_GONE, MAX_SCHEDULE_TIMEOUT);
+	end_sessions(device, MAX_SCHEDULE_TIMEOUT);
 }
 
 /*

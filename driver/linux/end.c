@@ -75,6 +75,15 @@ void kshm_end(struct kshm_session *ses, enum kshm_reason reason)
 		wait_for_completion(&ses->ended);
 }
 
+/* Begins the end and leaves the rest to a worker. Any context but NMI. */
+void kshm_end_in_worker(struct kshm_session *ses, enum kshm_reason reason)
+{
+	if (!kshm_begin_end(ses, reason))
+		return;
+	kref_get(&ses->kref);
+	queue_work(kshm_end_wq, &ses->end_work);
+}
+
 static struct kshm_session *first_session(struct list_head *sessions, size_t offset,
 					  spinlock_t *lock)
 {
@@ -90,8 +99,8 @@ static struct kshm_session *first_session(struct list_head *sessions, size_t off
 }
 
 /*
- * Ends every share of a list that nothing is added to any more, all at once in
- * workers, so that many slow drivers take no longer than the slowest. False if
+ * Ends every share of a list, all at once in workers, so that many slow drivers
+ * take no longer than the slowest, and waits until the list is empty. False if
  * that takes longer than patience, in jiffies; they go on ending.
  */
 bool kshm_end_all(struct list_head *sessions, size_t offset, spinlock_t *lock,
@@ -101,13 +110,8 @@ bool kshm_end_all(struct list_head *sessions, size_t offset, spinlock_t *lock,
 	struct list_head *at;
 
 	spin_lock(lock);
-	list_for_each(at, sessions) {
-		ses = (void *)at - offset;
-		if (!kshm_begin_end(ses, reason))
-			continue;
-		kref_get(&ses->kref);
-		queue_work(kshm_end_wq, &ses->end_work);
-	}
+	list_for_each(at, sessions)
+		kshm_end_in_worker((void *)at - offset, reason);
 	spin_unlock(lock);
 	/* An entry leaves the list before its end is over, so this ends. */
 	while (patience && (ses = first_session(sessions, offset, lock))) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
  * The kit's own structures. Locks: none is held across a callback, a user
- * access or pinning. device->lock, owner->lock and the one in account.c are
- * leaves; open->lock is held while an address space is watched for its end.
+ * access or pinning. device->lock, owner->lock and the one in account.c do not
+ * nest; open->lock is held while an address space is watched for its end.
  */
 #ifndef KSHM_INTERNAL_H
 #define KSHM_INTERNAL_H
@@ -153,9 +153,11 @@ void kshm_device_put(struct kshm_device *device);
 void kshm_open_put(struct kshm_open *open);
 
 /* end.c */
+#define KSHM_EXIT_PATIENCE (5 * HZ) /* a dying process waits no longer */
 bool kshm_begin_end(struct kshm_session *ses, enum kshm_reason reason);
 void kshm_finish_end(struct kshm_session *ses);
 void kshm_end(struct kshm_session *ses, enum kshm_reason reason);
+void kshm_end_in_worker(struct kshm_session *ses, enum kshm_reason reason);
 bool kshm_end_all(struct list_head *sessions, size_t offset, spinlock_t *lock,
 		  enum kshm_reason reason, long patience);
 

@@ -6,12 +6,11 @@
  * a context that may sleep. One notifier serves all shares that one open makes
  * in one address space, since registering takes all the locks of an mm.
  */
+#include <linux/rcupdate.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/wait_bit.h>
 #include "internal.h"
-
-#define EXIT_PATIENCE (5 * HZ)
 
 static atomic_t owners; /* allocated, freed ones excepted */
 
@@ -30,7 +29,7 @@ static void owner_release(struct mmu_notifier *notifier, struct mm_struct *mm)
 	 * this is a read section of an SRCU that all notifiers share.
 	 */
 	if (!kshm_end_all(&owner->sessions, offsetof(struct kshm_session, of_owner),
-			  &owner->lock, KSHM_END_EXIT, EXIT_PATIENCE))
+			  &owner->lock, KSHM_END_EXIT, KSHM_EXIT_PATIENCE))
 		pr_warn("kshm: %s leaves shares behind that a driver does not let go\n",
 			current->comm);
 }
@@ -49,8 +48,11 @@ static void owner_free(struct mmu_notifier *notifier)
 void kshm_owner_wait(void)
 {
 	wait_var_event(&owners, !atomic_read(&owners));
-	/* The last one may still be about to return. */
-	mmu_notifier_synchronize();
+	/*
+	 * The last one may still be about to return. SRCU runs its callbacks with
+	 * softirqs off, which is a read section of RCU.
+	 */
+	synchronize_rcu();
 }
 
 static const struct mmu_notifier_ops owner_ops = {

@@ -153,12 +153,17 @@ static __poll_t session_poll(struct file *file, poll_table *table)
 	return KSHM_POLL_EVENT | (completion_done(&ses->ended) ? EPOLLHUP : 0);
 }
 
-/* May run in a worker, long after close() returned: see fput(). */
+/*
+ * May run in a worker, long after close() returned: see fput(). Waits for the
+ * end, so that close() is as good as DONE, but not for ever for a driver: this
+ * may be a process that is dying.
+ */
 static int session_release(struct inode *inode, struct file *file)
 {
 	struct kshm_session *ses = file->private_data;
 
-	kshm_end(ses, KSHM_END_CLOSED);
+	kshm_end_in_worker(ses, KSHM_END_CLOSED);
+	wait_for_completion_timeout(&ses->ended, KSHM_EXIT_PATIENCE);
 	kshm_session_put(ses);
 	return 0;
 }

@@ -22,10 +22,10 @@ type verdict struct {
 
 // The errnos of SHARE; docs/writing-a-driver.md lists them.
 var shareVerdicts = map[unix.Errno]verdict{
-	unix.EINVAL:      {os.ErrInvalid, "unaligned start, no length, or unknown options", "start on a page; the driver and this library may differ in version"},
+	unix.EINVAL:      {os.ErrInvalid, "unaligned start, no length, unknown options, or rings that do not fit", "start on a page and lay rings out with ring.Layout; the driver and this library may differ in version"},
 	unix.EOVERFLOW:   {os.ErrInvalid, "the range passes the end of the address space", ""},
 	unix.E2BIG:       {ErrABI, "the driver is older and does not know an option that is set", "update the driver"},
-	unix.ERANGE:      {ErrRange, "the driver takes no share of this length", "see MinLength and MaxLength of Info"},
+	unix.ERANGE:      {ErrRange, "the driver takes no share of this length, or fewer rings", "see MinLength and MaxLength of Info"},
 	unix.EFAULT:      {ErrMemory, "not mapped, not writable, or memory of a device", "share memory from Alloc, or ReadOnly"},
 	unix.EMEDIUMTYPE: {ErrMemory, "only anonymous, shared and huge-page memory can be pinned for long, not a file's", "use Alloc, or a memfd"},
 	unix.EDQUOT:      {ErrMemlock, "RLIMIT_MEMLOCK is used up", ""},

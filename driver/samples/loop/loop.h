@@ -22,6 +22,9 @@
 #define LOOP_COUNTS 2 /* cookie in, struct loop_counts out */
 
 #define LOOP_TASK 0    /* contexts: the caller's own */
+#define LOOP_MAX_BATCH 4096
+#define LOOP_MAX_SIZE 65536 /* bytes per record */
+
 #define LOOP_SOFTIRQ 1 /* a high-resolution timer's, batch by batch */
 #define LOOP_HARDIRQ 2
 #define LOOP_NMI 3     /* the caller's own, and from within each record of it an
@@ -36,7 +39,7 @@ struct loop_produce {
 	kshm_u64 records; /* to produce or drop */
 	kshm_u32 ring;    /* number among the share's TO_USER rings */
 	kshm_u32 size;    /* bytes per record, multiple of 8 */
-	kshm_u32 batch;   /* records per flush, 1 and up */
+	kshm_u32 batch;   /* records per flush, 1 to LOOP_MAX_BATCH */
 	kshm_u32 context; /* LOOP_TASK and so on */
 	kshm_u32 source;  /* the caller's name for this one, below LOOP_NESTED */
 	kshm_u32 flags;   /* LOOP_WAIT */

@@ -210,6 +210,9 @@ static int check(const struct loop_state *state, const struct loop_produce *c)
 	if (c->size < sizeof(struct loop_record) || c->size % 8 ||
 	    c->size > KSHM_RECORD_MAX(state->out[c->ring]->producer.ring.capacity))
 		return -ERANGE;
+	/* A batch is made at one go, with interrupts off in some contexts. */
+	if (c->batch > LOOP_MAX_BATCH || c->size > LOOP_MAX_SIZE)
+		return -ERANGE;
 	if (!c->batch || c->context > LOOP_NMI || c->flags & ~LOOP_WAIT ||
 	    c->source >= LOOP_NESTED || (c->flags && c->context != LOOP_TASK))
 		return -EINVAL;

@@ -97,6 +97,42 @@ func playOwner(death string) {
 	}
 }
 
+// owner is a child that holds shares, and what it prints.
+type owner struct {
+	*exec.Cmd
+	lines *bufio.Reader
+}
+
+// startOwner returns a child that has shared, the pipe that tells it to die, and
+// the one that keeps its own child.
+func startOwner(t *testing.T, death string) (child owner, in io.WriteCloser, release *os.File) {
+	t.Helper()
+	child.Cmd = exec.Command("/proc/self/exe")
+	child.Env = append(os.Environ(), "KSHM_TEST_CHILD=owner", "KSHM_TEST_DEATH="+death)
+	in, err := child.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lifetime, release, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	child.ExtraFiles = []*os.File{lifetime}
+	out, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lifetime.Close()
+	child.lines = bufio.NewReader(out)
+	if line, err := child.lines.ReadString('\n'); strings.TrimSpace(line) != "ready" {
+		t.Fatalf("child said %q, %v", line, err)
+	}
+	return child, in, release
+}
+
 // The share ends with the address space that made it, while a grandchild holds
 // its descriptors: at once, and with nothing left.
 func TestDeathOfTheOwner(t *testing.T) {
@@ -104,30 +140,9 @@ func TestDeathOfTheOwner(t *testing.T) {
 		t.Run(death, func(t *testing.T) {
 			dev := open(t, "probe")
 			before, stops := pinsHeld(t), probeCountsNow(t, dev).Stops
-			child := exec.Command("/proc/self/exe")
-			child.Env = append(os.Environ(), "KSHM_TEST_CHILD=owner", "KSHM_TEST_DEATH="+death)
-			in, err := child.StdinPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			lifetime, release, err := os.Pipe()
-			if err != nil {
-				t.Fatal(err)
-			}
+			child, in, release := startOwner(t, death)
+			lines := child.lines
 			defer release.Close() // lets the grandchild go
-			child.ExtraFiles = []*os.File{lifetime}
-			out, err := child.StdoutPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := child.Start(); err != nil {
-				t.Fatal(err)
-			}
-			lifetime.Close()
-			lines := bufio.NewReader(out)
-			if line, err := lines.ReadString('\n'); strings.TrimSpace(line) != "ready" {
-				t.Fatalf("child said %q, %v", line, err)
-			}
 			if held := pinsHeld(t) - before; held != childShares*childPages {
 				t.Fatalf("%d pages pinned by a live child, want %d", held, childShares*childPages)
 			}
@@ -387,5 +402,28 @@ func TestUnloadUnderLiveShares(t *testing.T) {
 	defer module.Close()
 	if err := unix.FinitModule(int(module.Fd()), "", 0); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A driver that is slow to stop does not keep a killed process: it is gone
+// while stop() still runs, and the share ends later.
+func TestDeathUnderSlowDriver(t *testing.T) {
+	dev := open(t, "probe")
+	before, stops := pinsHeld(t), probeCountsNow(t, dev).Stops
+	child, _, release := startOwner(t, "kill")
+	mustCommand(t, dev, probeSlowStop, probeCommand{Value: 12000}, 0)
+	child.Process.Kill()
+	child.Process.Wait()
+	if n := probeCountsNow(t, dev).Stops - stops; n != childShares-1 {
+		t.Errorf("the process was gone after %d stops, want all %d but the slow one", n, childShares)
+	}
+	release.Close()
+	for deadline := time.Now().Add(time.Minute); pinsHeld(t) != before; time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d pages still pinned", pinsHeld(t)-before)
+		}
+	}
+	if n := probeCountsNow(t, dev).Stops - stops; n != childShares {
+		t.Errorf("%d stops, want %d", n, childShares)
 	}
 }
