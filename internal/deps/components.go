@@ -49,6 +49,13 @@ var (
 	Checkpatch = Component{Name: "checkpatch", Suite: "bookworm", Roots: []string{"linux-source-6.1"},
 		Keep: regexp.MustCompile(`^linux-source-`), prepare: keepCheckpatch}
 
+	// Sources of kernels that no distribution builds: debug kernels, and a
+	// kernel that runs as a program. KernelBuild is what building one takes on
+	// top of Toolchain.
+	Source612   = Component{Name: "source-6.12", Suite: "bookworm-backports", Roots: []string{"linux-source-6.12"}, Keep: sourcePackage}
+	Source72    = Component{Name: "source-7.2", Suite: "sid", Roots: []string{"linux-source-7.2"}, Keep: sourcePackage}
+	KernelBuild = Component{Name: "kernel-build", Suite: "bookworm", Roots: []string{"bison", "flex", "bc", "libelf-dev"}, Keep: notCLibrary}
+
 	// Wine runs Windows programs and drivers; bookworm's does not run what Go
 	// 1.26 makes. It comes as a whole system to be entered with chroot, since
 	// it starts programs of its own by their absolute paths.
@@ -59,11 +66,14 @@ var (
 // own loader has to run on the library that belongs to it.
 var notCLibrary = regexp.MustCompile(`^(?:[^l]|lib[^c]|libc[^6])`)
 
+var sourcePackage = regexp.MustCompile(`^linux-source-`)
+
 var kernelPackages = regexp.MustCompile(`^linux-(image-\d|headers-\d|kbuild-\d)`)
 
 // Components lists every component.
 func Components() []Component {
-	return []Component{QEMU, Kernel61, Kernel612, Toolchain, CLibrary, Mingw, Osslsigncode, Perl, Sparse, Checkpatch, Wine}
+	return []Component{QEMU, Kernel61, Kernel612, Toolchain, CLibrary, Mingw, Osslsigncode, Perl, Sparse, Checkpatch,
+		Source612, Source72, KernelBuild, Wine}
 }
 
 // Lookup returns the component of that name.
