@@ -107,6 +107,14 @@ func parse(args []string) (*flags, []string, error) {
 		f.o.Files = append(f.o.Files, vm.File{Host: host, Guest: guest})
 		return nil
 	})
+	fs.Func("collect", "`host:guest` file or folder that the program writes, to copy out, repeatable", func(s string) error {
+		host, guest, ok := strings.Cut(s, ":")
+		if !ok {
+			return errors.New("want host:guest")
+		}
+		f.o.Collect = append(f.o.Collect, vm.File{Host: host, Guest: guest})
+		return nil
+	})
 	fs.Func("append", "kernel `parameter`, repeatable", func(s string) error {
 		f.o.Cmdline = append(f.o.Cmdline, s)
 		return nil

@@ -164,32 +164,50 @@ static int signal_from(u32 context, struct kshm_share *s, u32 code, u64 value)
 	return 0;
 }
 
+/* Adds to *sum what has passed since *since, and goes on from there. */
+static void lap(u64 *since, u64 *sum)
+{
+	u64 now = ktime_get_ns();
+
+	*sum += now - *since;
+	*since = now;
+}
+
 /* Pinning and mapping with nothing around it: what a share cannot be under. */
-static ssize_t bare(const struct probe_command *c, u64 *ns)
+static int bare_round(const struct probe_command *c, struct page **pages, unsigned long n,
+		      struct probe_bare *times)
+{
+	u64 since = ktime_get_ns();
+	long pinned;
+	void *base;
+
+	pinned = pin_user_pages_fast(c->offset, n, FOLL_WRITE | FOLL_LONGTERM, pages);
+	if (pinned < 0)
+		return pinned;
+	lap(&since, &times->pin);
+	base = pinned == n ? vmap(pages, n, VM_MAP, PAGE_KERNEL) : NULL;
+	lap(&since, &times->map);
+	vunmap(base);
+	lap(&since, &times->unmap);
+	unpin_user_pages_dirty_lock(pages, pinned, true);
+	lap(&since, &times->unpin);
+	return base ? 0 : -EFAULT;
+}
+
+static ssize_t bare(const struct probe_command *c, struct probe_bare *times)
 {
 	unsigned long n = DIV_ROUND_UP(c->length, PAGE_SIZE), i;
 	struct page **pages;
-	ktime_t begin;
-	long pinned;
-	void *base;
+	int err = 0;
 
 	pages = kvmalloc_array(n, sizeof(*pages), GFP_KERNEL);
 	if (!pages)
 		return -ENOMEM;
-	begin = ktime_get();
-	for (i = 0; i < c->value; i++) {
-		pinned = pin_user_pages_fast(c->offset, n, FOLL_WRITE | FOLL_LONGTERM, pages);
-		if (pinned < 0)
-			break;
-		base = pinned == n ? vmap(pages, n, VM_MAP, PAGE_KERNEL) : NULL;
-		vunmap(base);
-		unpin_user_pages_dirty_lock(pages, pinned, true);
-		if (!base)
-			break;
-	}
-	*ns = ktime_to_ns(ktime_sub(ktime_get(), begin));
+	*times = (struct probe_bare){};
+	for (i = 0; i < c->value && !err; i++)
+		err = bare_round(c, pages, n, times);
 	kvfree(pages);
-	return i == c->value ? sizeof(*ns) : -EFAULT;
+	return err ?: sizeof(*times);
 }
 
 static ssize_t counts(struct probe_counts *answer)
@@ -245,7 +263,7 @@ static ssize_t probe_control(u32 code, void *buffer, size_t in, size_t out)
 	if (code == PROBE_COUNTS)
 		return out < sizeof(struct probe_counts) ? -ERANGE : counts(buffer);
 	if (code == PROBE_BARE)
-		return out < sizeof(u64) ? -ERANGE : bare(&c, buffer);
+		return out < sizeof(struct probe_bare) ? -ERANGE : bare(&c, buffer);
 	if (code == PROBE_SLOW_STOP) {
 		WRITE_ONCE(slow_stop_ms, c.value);
 		return 0;

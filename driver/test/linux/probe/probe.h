@@ -12,8 +12,8 @@
 #define PROBE_CORRUPT 5  /* offset and value as why */
 #define PROBE_HOLD 6     /* stays between enter and exit for value ms */
 #define PROBE_COUNTS 7   /* answer: struct probe_counts; needs no share */
-#define PROBE_BARE 8     /* answer: ns for value rounds of bare pinning and
-			  * mapping of length bytes at offset; needs no share
+#define PROBE_BARE 8     /* answer: struct probe_bare, for value rounds on length
+			  * bytes at offset; needs no share
 			  */
 #define PROBE_SLOW_STOP 9 /* the next stop() takes value ms; needs no share */
 
@@ -41,6 +41,14 @@ struct probe_counts {
 	kshm_u64 late;   /* callbacks that ran after stop(): must stay 0 */
 	kshm_u32 reason; /* of the latest stop() */
 	kshm_u32 reserved;
+};
+
+/* What the steps took, in ns, with nothing around them. */
+struct probe_bare {
+	kshm_u64 pin;
+	kshm_u64 map;
+	kshm_u64 unmap;
+	kshm_u64 unpin;
 };
 
 #endif /* PROBE_H */

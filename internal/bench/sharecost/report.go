@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT
+
+package sharecost
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// A Round is what one turn of everybody took, in nanoseconds.
+type Round struct {
+	Share, Done, Close float64 // the calls, from user mode
+	Pin, Map           float64 // parts of SHARE, as STATS tells them
+	BarePin, BareMap   float64 // without anything around them
+	BareUnmap          float64
+	BareUnpin          float64
+	Register           float64 // io_uring's calls, from user mode
+	Unregister         float64
+}
+
+// Total is a whole share.
+func (r Round) Total() float64 { return r.Share + r.Done + r.Close }
+
+// PinUnpin is a share without its mapping: what io_uring does, too. The kit
+// says how long mapping took; unmapping is taken from the bare round beside.
+// All else, descriptor and callbacks among it, counts as pinning.
+func (r Round) PinUnpin() float64 { return r.Total() - r.Map - r.BareUnmap }
+
+// Uring is a whole registration.
+func (r Round) Uring() float64 { return r.Register + r.Unregister }
+
+// The kinds of pages.
+const (
+	Small   = "4 KiB"
+	HugeTLB = "2 MiB (hugetlb)"
+	THP     = "2 MiB (THP)"
+)
+
+// A Row holds the medians of one size and kind of pages.
+type Row struct {
+	Pages  string `json:"pages"`
+	Size   int    `json:"size"`
+	Rounds int    `json:"rounds"`
+	Median Round  `json:"median"`
+
+	PinUnpinRatio float64 `json:"pin_unpin_ratio"` // to io_uring; medians of ratios of rounds
+	TotalRatio    float64 `json:"total_ratio"`
+}
+
+// A Report is a run.
+type Report struct {
+	Kernel  string    `json:"kernel"`
+	CPU     string    `json:"cpu"` // as the kernel sees it
+	Started time.Time `json:"started"`
+	Rows    []Row     `json:"rows"`
+}
+
+// NewRow makes a row of rounds.
+func NewRow(pages string, size int, rounds []Round) Row {
+	of := func(value func(Round) float64) float64 {
+		all := make([]float64, len(rounds))
+		for i, r := range rounds {
+			all[i] = value(r)
+		}
+		return median(all)
+	}
+	return Row{
+		Pages: pages, Size: size, Rounds: len(rounds),
+		Median: Round{
+			Share:      of(func(r Round) float64 { return r.Share }),
+			Done:       of(func(r Round) float64 { return r.Done }),
+			Close:      of(func(r Round) float64 { return r.Close }),
+			Pin:        of(func(r Round) float64 { return r.Pin }),
+			Map:        of(func(r Round) float64 { return r.Map }),
+			BarePin:    of(func(r Round) float64 { return r.BarePin }),
+			BareMap:    of(func(r Round) float64 { return r.BareMap }),
+			BareUnmap:  of(func(r Round) float64 { return r.BareUnmap }),
+			BareUnpin:  of(func(r Round) float64 { return r.BareUnpin }),
+			Register:   of(func(r Round) float64 { return r.Register }),
+			Unregister: of(func(r Round) float64 { return r.Unregister }),
+		},
+		PinUnpinRatio: of(func(r Round) float64 { return r.PinUnpin() / r.Uring() }),
+		TotalRatio:    of(func(r Round) float64 { return r.Total() / r.Uring() }),
+	}
+}
+
+func median(v []float64) float64 {
+	if len(v) == 0 {
+		return 0
+	}
+	slices.SortFunc(v, cmp.Compare[float64])
+	return (v[len(v)/2] + v[(len(v)-1)/2]) / 2
+}
