@@ -93,12 +93,9 @@ in-wine:
 	go build -o build/winerun ./internal/cmd/winerun
 	GOOS=windows go test -tags kernel,kshm_test_section -count=1 -timeout 10m -exec "$(CURDIR)/build/winerun -drivers $(CURDIR)/build/windows" ./driver/test/windows
 
-test-full: ## rung 6: the longer forms
-	$(WITH) cc -- go test -count=1 -timeout 50m ./driver/test/nt -full
-	$(WITH) cc -- go test -count=1 -timeout 50m ./ring -rounds 5000000 -storms 30000 -seeded
-	$(WITH) cc -- go test -race -count=5 -timeout 50m ./...
-	KSHM_VM=1 go test -count=1 -timeout 50m ./internal/vm
-	$(MAKE) --no-print-directory fuzz FUZZTIME=10m
+# PARTS names some of them; see "go run ./internal/cmd/testfull -list".
+test-full: ## rung 6: the long forms, part by part; what has passed stays passed
+	go run ./internal/cmd/testfull -run '$(PARTS)'
 
 generate: ## write internal/abi/zabi.go from driver/include
 	$(WITH) cc -- go generate ./...
