@@ -10,6 +10,7 @@ type Component struct {
 	Suite   string         // "bookworm", "bookworm-backports", "trixie", "sid"
 	Roots   []string       // packages to resolve; their dependencies come with them
 	Keep    *regexp.Regexp // if set, only packages with a matching name are fetched
+	Entered bool           // a kernel whose modules are built inside the unpacked folder, as its root
 	prepare func(dir string) error
 }
 
@@ -25,6 +26,17 @@ var (
 		Roots: []string{"linux-image-cloud-amd64", "linux-headers-cloud-amd64"}, prepare: relocateHeaders}
 	Kernel612 = Component{Name: "kernel-6.12", Suite: "bookworm-backports", Keep: kernelPackages,
 		Roots: []string{"linux-image-cloud-amd64", "linux-headers-cloud-amd64"}, prepare: relocateHeaders}
+
+	// Real-time: spinning locks sleep, and interrupts run in threads.
+	Kernel61RT = Component{Name: "kernel-6.1-rt", Suite: "bookworm", Keep: kernelPackages,
+		Roots: []string{"linux-image-rt-amd64", "linux-headers-rt-amd64"}, prepare: relocateHeaders}
+
+	// Kernels of later suites want the compiler that they were built with, so
+	// they come with it, as whole systems to be entered for building modules.
+	Kernel612Trixie = Component{Name: "kernel-6.12-trixie", Suite: "trixie", Entered: true,
+		Roots: append(buildTools, "linux-image-cloud-amd64", "linux-headers-cloud-amd64"), prepare: prepareSystem}
+	Kernel72 = Component{Name: "kernel-7.2", Suite: "sid", Entered: true,
+		Roots: append(buildTools, "linux-image-cloud-amd64", "linux-headers-cloud-amd64"), prepare: prepareSystem}
 
 	// Toolchain compiles kernel modules where the machine has no gcc or make.
 	// It runs on the machine's own C library.
@@ -56,15 +68,31 @@ var (
 	Source72    = Component{Name: "source-7.2", Suite: "sid", Roots: []string{"linux-source-7.2"}, Keep: sourcePackage}
 	KernelBuild = Component{Name: "kernel-build", Suite: "bookworm", Roots: []string{"bison", "flex", "bc", "libelf-dev"}, Keep: notCLibrary}
 
+	// Spin, Herdtools and CBMC check the proofs of the ring. The last two are
+	// not in bookworm as they are needed, and come with their C library.
+	Spin      = Component{Name: "spin", Suite: "bookworm", Roots: []string{"spin"}, Keep: regexp.MustCompile(`^spin$`)}
+	Herdtools = Component{Name: "herdtools7", Suite: "sid", Roots: []string{"herdtools7"}, Keep: programLibraries("herdtools7")}
+	CBMC      = Component{Name: "cbmc", Suite: "trixie", Roots: []string{"cbmc"}, Keep: programLibraries("cbmc")}
+
 	// Wine runs Windows programs and drivers; bookworm's does not run what Go
-	// 1.26 makes. It comes as a whole system to be entered with chroot, since
+	// 1.26 makes. It comes as a small system to be entered with chroot, since
 	// it starts programs of its own by their absolute paths.
-	Wine = Component{Name: "wine", Suite: "trixie", Roots: []string{"wine64"}, prepare: prepareWine}
+	Wine = Component{Name: "wine", Suite: "trixie", Roots: []string{"wine64"}, Keep: winePackages, prepare: prepareWine}
 )
 
 // notCLibrary leaves out the C library itself: a tool that runs on the machine's
 // own loader has to run on the library that belongs to it.
 var notCLibrary = regexp.MustCompile(`^(?:[^l]|lib[^c]|libc[^6])`)
+
+// programLibraries keeps a program and the libraries that programs are linked
+// with, the C library first of all.
+func programLibraries(program string) *regexp.Regexp {
+	return regexp.MustCompile(`^(` + regexp.QuoteMeta(program) + `|libc6|libgcc-s1|libstdc\+\+6|libgmp10)$`)
+}
+
+// buildTools are what building a module takes besides the compiler, and what
+// packages of a whole system need not name: its essential ones.
+var buildTools = []string{"make", "perl", "dash", "coreutils", "sed", "grep", "mawk", "findutils", "diffutils"}
 
 var sourcePackage = regexp.MustCompile(`^linux-source-`)
 
@@ -72,8 +100,8 @@ var kernelPackages = regexp.MustCompile(`^linux-(image-\d|headers-\d|kbuild-\d)`
 
 // Components lists every component.
 func Components() []Component {
-	return []Component{QEMU, Kernel61, Kernel612, Toolchain, CLibrary, Mingw, Osslsigncode, Perl, Sparse, Checkpatch,
-		Source612, Source72, KernelBuild, Wine}
+	return []Component{QEMU, Kernel61, Kernel612, Kernel61RT, Kernel612Trixie, Kernel72, Toolchain, CLibrary, Mingw, Osslsigncode, Perl, Sparse, Checkpatch,
+		Source612, Source72, KernelBuild, Spin, Herdtools, CBMC, Wine}
 }
 
 // Lookup returns the component of that name.

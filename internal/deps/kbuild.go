@@ -32,6 +32,27 @@ type Build struct {
 // repository, with the headers of driver/include, and built there. Only what
 // changed is built again.
 func BuildModules(ctx context.Context, w io.Writer, b Build) ([]string, error) {
+	out, err := filepath.Abs(b.Out)
+	if err != nil {
+		return nil, err
+	}
+	m, err := newMaker(ctx, w, b)
+	if err != nil {
+		return nil, err
+	}
+	m.args = append(m.args, b.Make...)
+	return m.buildAll(ctx, w, b.Dirs, out)
+}
+
+// A maker runs make for a kernel's modules, on the machine or in a system that
+// has been unpacked.
+type maker struct {
+	args    []string
+	see     func(path string) string // how make sees a file of the machine
+	command func(ctx context.Context, args ...string) *exec.Cmd
+}
+
+func newMaker(ctx context.Context, w io.Writer, b Build) (*maker, error) {
 	headers := b.Headers
 	if headers == "" {
 		var err error
@@ -39,13 +60,19 @@ func BuildModules(ctx context.Context, w io.Writer, b Build) ([]string, error) {
 			return nil, err
 		}
 	}
+	args := []string{"--no-print-directory", fmt.Sprintf("-j%d", runtime.NumCPU()), "CONFIG_DEBUG_INFO_BTF_MODULES="}
+	if b.Strict {
+		args = append(args, "W=1", "KCFLAGS=-Werror")
+	}
+	if b.Headers == "" && b.Kernel.Entered {
+		return makerInside(ctx, headers, args, b)
+	}
+	args = append(args, "-C", headers)
 	env, err := toolchain(ctx, w, headers)
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"-C", headers, "--no-print-directory", fmt.Sprintf("-j%d", runtime.NumCPU()), "CONFIG_DEBUG_INFO_BTF_MODULES="}
 	if b.Strict {
-		args = append(args, "W=1", "KCFLAGS=-Werror")
 		perl, err := providePerl(ctx, w) // checks the form of doc comments
 		if err != nil {
 			return nil, err
@@ -59,27 +86,26 @@ func BuildModules(ctx context.Context, w io.Writer, b Build) ([]string, error) {
 		}
 		args = append(args, "C=2", "CHECK="+filepath.Join(dir, "usr/bin/sparse"), "CF=-Wsparse-error")
 	}
-	out, err := filepath.Abs(b.Out)
-	if err != nil {
-		return nil, err
-	}
-	return buildAll(ctx, w, env, append(args, b.Make...), b.Dirs, out)
+	return &maker{args, filepath.Clean, func(ctx context.Context, args ...string) *exec.Cmd {
+		cmd := exec.CommandContext(ctx, "make", args...)
+		cmd.Path, cmd.Env = lookPath("make", env), env
+		return cmd
+	}}, nil
 }
 
-func buildAll(ctx context.Context, w io.Writer, env, args, dirs []string, out string) ([]string, error) {
+func (m *maker) buildAll(ctx context.Context, w io.Writer, dirs []string, out string) ([]string, error) {
 	var made, symbols []string
 	for _, dir := range dirs {
 		src, err := mirrorTree(dir, filepath.Join(out, "src"))
 		if err != nil {
 			return nil, fmt.Errorf("deps: copy %s: %w", dir, err)
 		}
-		cmd := exec.CommandContext(ctx, "make", append(slices.Clone(args), "M="+src, "KBUILD_EXTRA_SYMBOLS="+strings.Join(symbols, " "), "modules")...)
-		cmd.Path = lookPath("make", env)
-		cmd.Env, cmd.Stdout, cmd.Stderr = env, w, w
+		cmd := m.command(ctx, append(slices.Clone(m.args), "M="+m.see(src), "KBUILD_EXTRA_SYMBOLS="+strings.Join(symbols, " "), "modules")...)
+		cmd.Stdout, cmd.Stderr = w, w
 		if err := cmd.Run(); err != nil {
 			return nil, fmt.Errorf("deps: build the modules of %s: %w", dir, err)
 		}
-		symbols = append(symbols, filepath.Join(src, "Module.symvers"))
+		symbols = append(symbols, m.see(filepath.Join(src, "Module.symvers")))
 		kos, err := filepath.Glob(filepath.Join(src, "*.ko"))
 		if err != nil || len(kos) == 0 {
 			return nil, fmt.Errorf("deps: %s made no module", dir)
