@@ -61,6 +61,10 @@ var (
 	Checkpatch = Component{Name: "checkpatch", Suite: "bookworm", Roots: []string{"linux-source-6.1"},
 		Keep: regexp.MustCompile(`^linux-source-`), prepare: keepCheckpatch}
 
+	// Clang compiles eBPF programs; what it makes is committed, so its version is.
+	Clang = Component{Name: "bpf-clang", Suite: "bookworm", Roots: []string{"clang-19", "llvm-19", "linux-libc-dev"},
+		Keep: regexp.MustCompile(`^(clang-19|llvm-19|libllvm19|libclang-cpp19|libclang-common-19-dev|linux-libc-dev|libedit2|libbsd0|libmd0|libffi8|libxml2|libicu72|liblzma5|libz3-4|libzstd1|zlib1g|libtinfo6)$`)}
+
 	// Sources of kernels that no distribution builds: debug kernels, and a
 	// kernel that runs as a program. KernelBuild is what building one takes on
 	// top of Toolchain.
@@ -100,7 +104,7 @@ var kernelPackages = regexp.MustCompile(`^linux-(image-\d|headers-\d|kbuild-\d)`
 
 // Components lists every component.
 func Components() []Component {
-	return []Component{QEMU, Kernel61, Kernel612, Kernel61RT, Kernel612Trixie, Kernel72, Toolchain, CLibrary, Mingw, Osslsigncode, Perl, Sparse, Checkpatch,
+	return []Component{QEMU, Kernel61, Kernel612, Kernel61RT, Kernel612Trixie, Kernel72, Toolchain, CLibrary, Mingw, Osslsigncode, Perl, Sparse, Checkpatch, Clang,
 		Source612, Source72, KernelBuild, Spin, Herdtools, CBMC, Wine}
 }
 

@@ -15,6 +15,7 @@ import (
 // needs are what Provide knows besides components: each is the machine's own if
 // it has it, so that nothing is fetched in vain.
 var needs = map[string]func(context.Context, io.Writer) ([]string, error){
+	"bpf-clang":    provideClang,
 	"cc":           provideCC,
 	"mingw":        provideMingw,
 	"osslsigncode": provideOsslsigncode,
@@ -24,7 +25,7 @@ var needs = map[string]func(context.Context, io.Writer) ([]string, error){
 // Provide makes sure that every named thing can be used and returns the
 // environment variables, as "NAME=value", that a command needs to find it.
 //
-// A name is a component, "cc" for a compiler of user-mode C with sanitizers,
+// A name is a component, "bpf-clang" for the compiler of eBPF programs, "cc" for a compiler of user-mode C with sanitizers,
 // "mingw" for one of Windows drivers, "osslsigncode", or "perl" for a complete
 // perl. The error satisfies errors.Is(err, ErrUnavailable) when the environment
 // lacks something; what is returned beside it finds the rest.

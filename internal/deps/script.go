@@ -53,6 +53,18 @@ func provideMingw(ctx context.Context, w io.Writer) ([]string, error) {
 		prefix + "objcopy": prefix + "objcopy", prefix + "objdump": prefix + "objdump"})
 }
 
+// provideClang provides the compiler of eBPF programs under names of its own:
+// the machine's clang is another version and would make other bytes.
+func provideClang(ctx context.Context, w io.Writer) ([]string, error) {
+	headers, err := Ensure(ctx, w, Clang)
+	if err != nil {
+		return nil, err
+	}
+	return nil, script(ctx, w, Clang, map[string]string{
+		"kshm-bpf-clang": "clang-19 -isystem '" + headers + "/usr/include' -isystem '" + headers + "/usr/include/x86_64-linux-gnu'",
+		"kshm-bpf-strip": "llvm-strip-19"})
+}
+
 // provideOsslsigncode provides the tool that signs Windows images.
 func provideOsslsigncode(ctx context.Context, w io.Writer) ([]string, error) {
 	if _, err := exec.LookPath("osslsigncode"); err == nil {
