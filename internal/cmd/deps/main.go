@@ -8,6 +8,7 @@
 //	go run ./internal/cmd/deps with cc perl qemu -- make ...
 //	go run ./internal/cmd/deps checkpatch driver/linux/*.c
 //	go run ./internal/cmd/deps build-module -kernel 6.1 -o build/6.1 driver/linux driver/samples/digest
+//	go run ./internal/cmd/deps kernel debug-6.12
 package main
 
 import (
@@ -27,6 +28,7 @@ const usage = `usage: deps get COMPONENT...           fetch and unpack; prints e
        deps with [-try] NEED... -- COMMAND...   run a command with what it needs
        deps lock [COMPONENT...]        pin the archive's current versions
        deps build-module -h            build kernel modules
+       deps kernel -h                  build kernels from source
        deps checkpatch FILE...         check kernel C with the kernel's style checker
 `
 
@@ -73,6 +75,8 @@ func run(ctx context.Context, args []string) error {
 		return checkpatch(ctx, args)
 	case "build-module":
 		return buildModule(ctx, args)
+	case "kernel":
+		return buildKernels(ctx, args)
 	}
 	return errUsage
 }

@@ -39,9 +39,20 @@ func buildModule(ctx context.Context, args []string) error {
 		fs.Usage()
 		return errUsage
 	}
-	var ok bool
-	if b.Kernel, ok = deps.Lookup("kernel-" + *kernel); !ok && b.Headers == "" {
-		return fmt.Errorf("deps: no kernel is called %q", *kernel)
+	var known bool
+	if b.Kernel, known = deps.Lookup("kernel-" + *kernel); !known && b.Headers == "" {
+		k, ok := deps.LookupKernel(*kernel)
+		if !ok {
+			return fmt.Errorf("deps: no kernel is called %q", *kernel)
+		}
+		dir, err := deps.EnsureKernel(ctx, os.Stderr, k, "")
+		if err != nil {
+			return err
+		}
+		b.Headers, b.Make = k.Headers(dir), append(k.Make(), b.Make...)
+		if b.Out == "" {
+			b.Out = filepath.Join(deps.Repo(), "build", *kernel)
+		}
 	}
 	if b.Out == "" && b.Headers != "" {
 		return fmt.Errorf("deps: -headers needs -o, to keep modules of different kernels apart")
