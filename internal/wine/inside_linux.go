@@ -36,7 +36,7 @@ func Inside() {
 	status, err := inside(root, os.Args[1:])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "wine:", err)
-		status = 125
+		status = notEntered
 	}
 	os.Exit(status)
 }

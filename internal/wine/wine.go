@@ -22,6 +22,9 @@ import (
 // insideEnv marks the process that is to become the system's first one.
 const insideEnv = "KSHM_WINE_ROOT"
 
+// notEntered is the status of that process if it cannot become it.
+const notEntered = 125
+
 // Path is how the program sees a file of the machine.
 func Path(file string) (string, error) {
 	abs, err := filepath.Abs(file)
@@ -52,14 +55,20 @@ func Run(ctx context.Context, w io.Writer, env []string, program string, args ..
 	if err := separate(cmd); err != nil {
 		return 0, err
 	}
-	err = cmd.Start()
-	if err != nil {
-		return 0, &deps.UnavailableError{What: "Wine", Err: err,
-			Why: fmt.Sprintf("it needs root, or a kernel that lets users make namespaces of their own (%v)", err)}
+	if err := cmd.Start(); err != nil {
+		return 0, refused(err)
 	}
 	err = cmd.Wait()
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.Exited() {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == notEntered {
+		return 0, refused(errors.New("it says above what it was refused"))
+	} else if ok && exit.Exited() {
 		return exit.ExitCode(), nil
 	}
 	return 0, err
+}
+
+// refused says that the machine does not let this user enter another system.
+func refused(err error) error {
+	return &deps.UnavailableError{What: "Wine", Err: err,
+		Why: fmt.Sprintf("it needs root, or a kernel that lets users make and mount namespaces of their own (%v)", err)}
 }
