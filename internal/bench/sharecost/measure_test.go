@@ -23,6 +23,8 @@ import (
 
 var report = flag.String("report", "", "measure all sizes and write the report to this `file`")
 
+var span = flag.Duration("span", 2*time.Second, "how long to measure each size for a report, at least 9 rounds")
+
 const (
 	kib = 1 << 10
 	mib = 1 << 20
@@ -45,7 +47,7 @@ func TestCost(t *testing.T) {
 	r := Report{Kernel: l.release(), CPU: l.cpu(), Started: time.Now().UTC().Truncate(time.Second)}
 	budget, all := 300*time.Millisecond, fewSizes
 	if *report != "" {
-		budget, all = 3*time.Second, sizes
+		budget, all = *span, sizes
 	}
 	for _, pages := range []string{Small, HugeTLB, THP} {
 		for _, size := range all[pages] {
@@ -113,8 +115,9 @@ func (l *lab) timed(took *float64, number, a, b, c, d uintptr) uintptr {
 	return r
 }
 
-// memory is a buffer whose pages are there and are of one kind.
-func (l *lab) memory(pages string, size int) []byte {
+// memory is a buffer whose pages are there and are of one kind. The next one
+// may need the room.
+func (l *lab) memory(pages string, size int) (mem []byte, free func() error) {
 	l.Helper()
 	flags := unix.MAP_PRIVATE | unix.MAP_ANONYMOUS
 	advice, extra := unix.MADV_NOHUGEPAGE, 0
@@ -128,7 +131,7 @@ func (l *lab) memory(pages string, size int) []byte {
 	if err != nil {
 		l.Fatalf("%d MiB of %s pages: %v", size/mib, pages, err)
 	}
-	mem := all
+	mem = all
 	if extra != 0 {
 		skip := -int(uintptr(unsafe.Pointer(&all[0]))) & (extra - 1)
 		mem = all[skip : skip+size]
@@ -141,15 +144,14 @@ func (l *lab) memory(pages string, size int) []byte {
 	for i := 0; i < size; i += 4 * kib {
 		mem[i] = 1
 	}
-	l.Cleanup(func() { unix.Munmap(all) })
-	return mem
+	return mem, func() error { return unix.Munmap(all) }
 }
 
 // rounds measures for as long as the budget allows, not less than a few rounds.
 func (l *lab) rounds(pages string, size int, budget time.Duration) (rounds []Round) {
 	l.Helper()
-	mem := l.memory(pages, size)
-	defer unix.Madvise(mem, unix.MADV_DONTNEED) // the next one needs the room
+	mem, free := l.memory(pages, size)
+	defer free()
 	turns := []func([]byte, *Round){l.share, l.register, l.bare}
 	var warm Round
 	for _, turn := range turns {
