@@ -32,7 +32,7 @@ demo: ## share memory with a driver in a real kernel, and watch
 	@go build -o build/kshm ./cmd/kshm
 	@build/kshm demo
 
-test: check-generated lint test-go test-c test-vm drivers ## everything below, in at most 15 minutes
+test: check-generated lint test-go test-c proof test-vm drivers ## everything below, in at most 15 minutes
 
 # Rung 1: anywhere. Tests of C code, and of how the Windows drivers are built,
 # take part where there are compilers.
@@ -49,6 +49,11 @@ IN_GO = $(shell go list ./... | grep -v -e /driver/ -e /driverbuild)
 test-c: ## rung 2: race detector, and the C code under sanitizers
 	$(WITH) $(COMPILERS) -- go test ./ring ./driver/test/...
 	$(WITH) $(COMPILERS) -- go test -race $(IN_GO)
+
+# The model of the ring in every state, and its seeded bugs, which must be found.
+.PHONY: proof
+proof: ## rung 2: the ring's protocol, checked exhaustively
+	$(WITH) cc spin -- go run ./proof
 
 # Rung 3: stock Debian kernels in QEMU. Fails on a splat in the kernel log, a
 # leaked pin or a module that does not unload, too.

@@ -35,7 +35,7 @@ func main() {
 	flag.BoolVar(&o.full, "full", false, "also a longer run of spin, herd7 and CBMC")
 	flag.StringVar(&o.spin, "spin", "spin", "command of spin 6.5")
 	flag.StringVar(&o.herd, "herd", "herd7", "command of herd7 7.58")
-	flag.StringVar(&o.memoryModel, "memory-model", "tools/memory-model", "folder of the Linux kernel's tools/memory-model")
+	flag.StringVar(&o.memoryModel, "memory-model", os.Getenv("KSHM_MEMORY_MODEL"), "`folder` of the Linux kernel's tools/memory-model")
 	flag.StringVar(&o.cbmc, "cbmc", "cbmc", "command of CBMC 6")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -43,7 +43,11 @@ func main() {
 	if err := run(ctx, o); err != nil {
 		log.Fatal(err)
 	}
+	fmt.Printf("testfull: operations=%d\n", proved)
 }
+
+// proved counts what was reported.
+var proved int
 
 // run does all proofs, whatever becomes of the ones before.
 func run(ctx context.Context, o options) error {
@@ -83,5 +87,6 @@ func output(ctx context.Context, dir, line string, args ...string) (string, erro
 
 // report prints one line for each thing proved.
 func report(what, verdict string, start time.Time) {
+	proved++
 	fmt.Printf("%-32s %-40s %6.1fs\n", what, verdict, time.Since(start).Seconds())
 }

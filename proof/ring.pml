@@ -9,10 +9,17 @@
  *   publish         kshm_ring_publish                   side.publish, side.ring
  *   fetch           kshm_ring_fetch                     side.fetch
  *   arm, disarm     kshm_ring_arm, kshm_ring_disarm     side.arm, side.disarm
- *   room            kshm_producer_room, .._skip         Producer.room, Reserve
- *   commit          kshm_producer_commit                Producer.Commit
- *   producer        reserve, flush, arm, sleep, disarm  Producer.Write, side.park
- *   consumer        next, release, arm, sleep, disarm   Consumer.All, side.park
+ *   ROOM, NEED      kshm_producer_room,                 Producer.room,
+ *                   kshm_producer_skip                  Producer.need
+ *   commit          kshm_producer_reserve,              Producer.Reserve,
+ *                   kshm_producer_commit                Producer.Commit
+ *   producer        kshm_producer_flush,                Producer.Write,
+ *                   kshm_producer_arm                   Producer.Wait, side.park
+ *   release         kshm_consumer_release               Consumer.Release
+ *   consumer        kshm_consumer_next,                 Consumer.Next,
+ *                   kshm_consumer_ready,                Consumer.more,
+ *                   kshm_consumer_flush,                Consumer.Wait,
+ *                   kshm_consumer_arm                   Consumer.All, side.park
  *   end             the kit ends the share              Doorbell.Wait's error
  *
  * A store goes to its own side's buffer and becomes visible later, stores to

@@ -91,7 +91,7 @@ var notCLibrary = regexp.MustCompile(`^(?:[^l]|lib[^c]|libc[^6])`)
 // programLibraries keeps a program and the libraries that programs are linked
 // with, the C library first of all.
 func programLibraries(program string) *regexp.Regexp {
-	return regexp.MustCompile(`^(` + regexp.QuoteMeta(program) + `|libc6|libgcc-s1|libstdc\+\+6|libgmp10)$`)
+	return regexp.MustCompile(`^(` + regexp.QuoteMeta(program) + `|libc6|libgcc-s1|libstdc\+\+6|libgmp10|minisat|zlib1g)$`)
 }
 
 // buildTools are what building a module takes besides the compiler, and what

@@ -16,19 +16,24 @@ import (
 // it has it, so that nothing is fetched in vain.
 var needs = map[string]func(context.Context, io.Writer) ([]string, error){
 	"bpf-clang":    provideClang,
+	"cbmc":         provideCBMC,
 	"cc":           provideCC,
+	"herd":         provideHerd,
 	"mingw":        provideMingw,
 	"osslsigncode": provideOsslsigncode,
 	"perl":         providePerl,
+	"spin":         provideSpin,
 }
 
 // Provide makes sure that every named thing can be used and returns the
 // environment variables, as "NAME=value", that a command needs to find it.
 //
-// A name is a component, "bpf-clang" for the compiler of eBPF programs, "cc" for a compiler of user-mode C with sanitizers,
-// "mingw" for one of Windows drivers, "osslsigncode", or "perl" for a complete
-// perl. The error satisfies errors.Is(err, ErrUnavailable) when the environment
-// lacks something; what is returned beside it finds the rest.
+// A name is a component, "bpf-clang" for the compiler of eBPF programs, "cc" for
+// a compiler of user-mode C with sanitizers, "mingw" for one of Windows drivers,
+// "osslsigncode", "perl" for a complete perl, or "spin", "herd" and "cbmc" for
+// what the proofs take besides cc. The error satisfies
+// errors.Is(err, ErrUnavailable) when the environment lacks something; what is
+// returned beside it finds the rest.
 func Provide(ctx context.Context, w io.Writer, names ...string) ([]string, error) {
 	env, path := []string{}, os.Getenv("PATH")
 	var missing error

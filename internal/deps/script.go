@@ -75,6 +75,22 @@ func provideOsslsigncode(ctx context.Context, w io.Writer) ([]string, error) {
 
 // script fetches c and writes a script for each of the named commands.
 func script(ctx context.Context, w io.Writer, c Component, commands map[string]string) error {
+	const start = `PATH='%[1]s/usr/bin':"$PATH" LD_LIBRARY_PATH='%[1]s/usr/lib/x86_64-linux-gnu:%[1]s/lib/x86_64-linux-gnu' \
+exec '%[1]s/usr/bin/'%[2]s "$@"`
+	return scripts(ctx, w, c, start, commands)
+}
+
+// ownLibrary is script for a component that has a C library with it. Its
+// loader is told of it, and not the commands that the command itself starts.
+func ownLibrary(ctx context.Context, w io.Writer, c Component, commands map[string]string) error {
+	const start = `lib='%[1]s/usr/lib/x86_64-linux-gnu'
+exec "$lib/ld-linux-x86-64.so.2" --library-path "$lib:%[1]s/usr/lib" '%[1]s/usr/bin/'%[2]s "$@"`
+	return scripts(ctx, w, c, start, commands)
+}
+
+// scripts writes scripts that start commands of c. start takes c's folder and
+// the command.
+func scripts(ctx context.Context, w io.Writer, c Component, start string, commands map[string]string) error {
 	dir, err := Ensure(ctx, w, c)
 	if err != nil {
 		return err
@@ -84,10 +100,8 @@ func script(ctx context.Context, w io.Writer, c Component, commands map[string]s
 		return fmt.Errorf("deps: %w", err)
 	}
 	for name, command := range commands {
-		text := fmt.Sprintf("#!/bin/sh\n"+
-			"# Made by internal/deps: starts a fetched tool where it lies.\n"+
-			"PATH='%[1]s/usr/bin':\"$PATH\" LD_LIBRARY_PATH='%[1]s/usr/lib/x86_64-linux-gnu:%[1]s/lib/x86_64-linux-gnu' \\\n"+
-			"exec '%[1]s/usr/bin/'%[2]s \"$@\"\n", dir, command)
+		text := "#!/bin/sh\n# Made by internal/deps: starts a fetched tool where it lies.\n" +
+			fmt.Sprintf(start, dir, command) + "\n"
 		if err := writeScript(filepath.Join(bin, name), text); err != nil {
 			return fmt.Errorf("deps: %w", err)
 		}

@@ -27,6 +27,7 @@ var kernelInputs = []string{
 var parts = []part{
 	{Name: "nt-shim", Limit: time.Hour, Command: with + "cc -- " + test + "./driver/test/nt -full", Inputs: []string{"driver"}},
 	{Name: "ring-rounds", Limit: time.Hour, Command: with + "cc -- " + test + "./ring -rounds 5000000 -storms 30000 -seeded", Inputs: []string{"ring", "driver/include", "internal/abi"}},
+	{Name: "proof", Limit: time.Hour, Command: with + "cc spin herd cbmc -- go run ./proof -full", Inputs: []string{"proof", "driver/include", "driver/test/ring"}},
 	{Name: "race", Limit: time.Hour, Command: with + "cc -- go test -v -race -count=5 -timeout 60m ./..."},
 	{Name: "vm", Kernel: "6.1, 6.12", Limit: time.Hour, Command: "KSHM_VM=1 " + test + "./internal/vm", Inputs: []string{"internal/vm", "internal/deps"}},
 	{Name: "fuzz", Limit: time.Hour, Command: "make --no-print-directory fuzz FUZZTIME=5m"},
