@@ -4,6 +4,7 @@ package vm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -20,6 +21,7 @@ type Kernel struct {
 	Release string // what uname -r says, e.g. "6.1.0-56-cloud-amd64"; "" if unknown
 	Modules string // folder with the kernel's own modules; "" if it has none
 	Arch    string // as GOARCH has it
+	UML     bool   // the image is a program of the host: user-mode Linux
 }
 
 // KernelNames lists the kernels that package deps can fetch, the default first.
@@ -45,8 +47,12 @@ func FindKernel(ctx context.Context, w io.Writer, kernel, modules string) (Kerne
 	return Fetch(ctx, w, kernel)
 }
 
-// Fetch returns the stock Debian kernel of that name, fetching it if necessary.
+// Fetch returns the stock Debian kernel of that name, fetching it if necessary,
+// or the one that is built from source, building it if necessary.
 func Fetch(ctx context.Context, w io.Writer, name string) (Kernel, error) {
+	if b, ok := deps.LookupKernel(name); ok {
+		return fetchBuilt(ctx, w, b)
+	}
 	c, ok := deps.Lookup("kernel-" + name)
 	if !ok {
 		return Kernel{}, fmt.Errorf("vm: no kernel is called %q; there are %s", name, strings.Join(KernelNames(), ", "))
@@ -58,13 +64,19 @@ func Fetch(ctx context.Context, w io.Writer, name string) (Kernel, error) {
 	return kernelIn(dir, name)
 }
 
-// kernelIn finds the kernel in an unpacked image package.
+// kernelIn finds the kernel in an unpacked image package: in boot, or beside
+// its modules in newer ones.
 func kernelIn(dir, name string) (Kernel, error) {
-	images, err := filepath.Glob(filepath.Join(dir, "boot", "vmlinuz-*"))
-	if err != nil || len(images) != 1 {
+	boot, err := filepath.Glob(filepath.Join(dir, "boot", "vmlinuz-*"))
+	beside, err2 := filepath.Glob(filepath.Join(dir, "usr/lib/modules/*/vmlinuz"))
+	images := append(boot, beside...)
+	if err := errors.Join(err, err2); err != nil || len(images) != 1 {
 		return Kernel{}, fmt.Errorf("vm: want one kernel image in %s, found %d", dir, len(images))
 	}
 	release := strings.TrimPrefix(filepath.Base(images[0]), "vmlinuz-")
+	if len(beside) == 1 {
+		release = filepath.Base(filepath.Dir(images[0]))
+	}
 	return Kernel{
 		Name: name, Image: images[0], Release: release, Arch: "amd64",
 		Modules: filepath.Join(dir, "lib", "modules", release),
