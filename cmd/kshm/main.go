@@ -30,7 +30,7 @@ func newRootCommand() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newBenchCommand(), newDemoCommand(), newDemoPartCommand(), newInfoCommand(), newVMCommand())
+	root.AddCommand(newBenchCommand(), newDemoCommand(), newDemoPartCommand(), newDriverCommand(), newInfoCommand(), newVMCommand())
 	return root
 }
 
