@@ -729,10 +729,12 @@ static inline kshm_u32 kshm_record_check(kshm_u64 word, kshm_u64 at, kshm_u64 le
 static inline const void KSHM_SHARED *kshm_consumer_next(struct kshm_consumer *c, kshm_u32 *length)
 {
 	struct kshm_ring *r = &c->ring;
+	int turn;
 
 	/* The same header may be another one by now: forget what it said. */
 	c->held = 0;
-	while (kshm_consumer_ready(c)) {
+	/* A skip ends at offset 0, where another one is corrupt: two turns. */
+	for (turn = 0; turn < 2 && kshm_consumer_ready(c); turn++) {
 		kshm_u64 at = r->position & (r->capacity - 1);
 		kshm_u64 word = kshm_read((kshm_u64 KSHM_SHARED *)(r->data + at));
 		kshm_u32 why = kshm_record_check(word, at, r->peer - r->position, r->capacity);
@@ -747,7 +749,6 @@ static inline const void KSHM_SHARED *kshm_consumer_next(struct kshm_consumer *c
 			c->payload = *length;
 			return r->data + at + KSHM_RECORD_HEADER;
 		}
-		/* A skip ends at offset 0, where another one is corrupt. */
 		r->position += KSHM_RECORD_SIZE(*length);
 	}
 	return NULL;
