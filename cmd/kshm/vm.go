@@ -55,7 +55,8 @@ The program must be static: build Go with CGO_ENABLED=0, C with -static. A modul
 must have been built against the headers of the kernel it runs on.`,
 		Example: `  kshm vm run --module my.ko -- ./mytest -v
   kshm vm run --kernel 6.12 --module kshm.ko --module my.ko,debug=1 --file testdata:/data -- ./mytest
-  kshm vm run --kernel ./bzImage -- ./mytest`,
+  kshm vm run --kernel ./bzImage -- ./mytest
+  kshm vm run --kernel uml-7.2 -- ./mytest`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return usageError{errors.New("no program to run; give one after --")}
@@ -71,7 +72,7 @@ must have been built against the headers of the kernel it runs on.`,
 
 func (f *vmFlags) register(c *cobra.Command) {
 	fs := c.Flags()
-	fs.StringVar(&f.kernel, "kernel", vm.KernelNames()[0], "kernel to boot: "+strings.Join(vm.KernelNames(), ", ")+", or the path of a bzImage")
+	fs.StringVar(&f.kernel, "kernel", vm.KernelNames()[0], "kernel to boot: "+strings.Join(vm.KernelNames(), ", ")+", built from source "+strings.Join(vm.BuiltNames(), ", ")+", or the path of a bzImage or user-mode Linux")
 	fs.StringVar(&f.modulesDir, "kernel-modules", "", "folder with the modules of a kernel given by path")
 	fs.StringArrayVar(&f.modules, "module", nil, "`FILE.ko[,name=value...]` to load; repeatable, loaded in order")
 	fs.StringArrayVar(&f.kmods, "kmod", nil, "`name` of a module of the kernel itself to load first; repeatable")
@@ -116,8 +117,8 @@ func (f *vmFlags) run(c *cobra.Command, args []string) error {
 }
 
 func (f *vmFlags) options(args []string) (vm.Options, error) {
-	if !vm.IsPath(f.kernel) && !slices.Contains(vm.KernelNames(), f.kernel) {
-		return vm.Options{}, fmt.Errorf("--kernel %s: want %s, or a path", f.kernel, strings.Join(vm.KernelNames(), ", "))
+	if names := slices.Concat(vm.KernelNames(), vm.BuiltNames()); !vm.IsPath(f.kernel) && !slices.Contains(names, f.kernel) {
+		return vm.Options{}, fmt.Errorf("--kernel %s: want %s, or a path", f.kernel, strings.Join(names, ", "))
 	}
 	o := vm.Options{
 		Program: args[0], Args: args[1:], Env: f.env, Stdin: f.stdin,

@@ -23,6 +23,7 @@ type Accel string
 const (
 	TCG Accel = "tcg" // QEMU translates them: works everywhere
 	KVM Accel = "kvm" // the processor itself, where the host lets it
+	UML Accel = "uml" // none: the kernel is a program of the host
 )
 
 // probeTime is how long a guest may take to boot to its end under KVM before

@@ -11,7 +11,8 @@ import (
 	"strings"
 )
 
-// OpenKernel describes an x86 kernel image (a bzImage) of the user's own.
+// OpenKernel describes an x86 kernel image of the user's own: a bzImage, or a
+// user-mode Linux, which is an ELF program.
 // modules is the folder with the kernel's modules, or "".
 func OpenKernel(image, modules string) (Kernel, error) {
 	f, err := os.Open(image)
@@ -19,6 +20,13 @@ func OpenKernel(image, modules string) (Kernel, error) {
 		return Kernel{}, fmt.Errorf("vm: %w", err)
 	}
 	defer f.Close()
+	if isELF(f) {
+		release, err := umlRelease(image)
+		if err != nil {
+			return Kernel{}, fmt.Errorf("vm: %s: %w", image, err)
+		}
+		return Kernel{Name: release, Image: image, Release: release, Modules: modules, Arch: "amd64", UML: true}, nil
+	}
 	release, err := bzImageRelease(f)
 	if err != nil {
 		return Kernel{}, fmt.Errorf("vm: %s: %w", image, err)
@@ -47,4 +55,10 @@ func bzImageRelease(r io.ReaderAt) (string, error) {
 		return "", fmt.Errorf("the kernel image does not say its release")
 	}
 	return release, nil
+}
+
+func isELF(r io.ReaderAt) bool {
+	var magic [4]byte
+	_, err := r.ReadAt(magic[:], 0)
+	return err == nil && string(magic[:]) == "\x7fELF"
 }

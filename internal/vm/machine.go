@@ -28,6 +28,9 @@ type machine struct {
 }
 
 func newMachine(ctx context.Context, o Options) (*machine, error) {
+	if o.Kernel.UML {
+		return newUML(o)
+	}
 	return newQEMU(ctx, o)
 }
 

@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -89,7 +90,7 @@ func parse(args []string) (*flags, []string, error) {
 		fmt.Fprintln(fs.Output(), "usage: vmrun [flags] program [arguments]")
 		fs.PrintDefaults()
 	}
-	fs.StringVar(&f.kernel, "kernel", vm.KernelNames()[0], "kernel: "+strings.Join(vm.KernelNames(), ", ")+", or the path of a bzImage")
+	fs.StringVar(&f.kernel, "kernel", vm.KernelNames()[0], "kernel: "+strings.Join(slices.Concat(vm.KernelNames(), vm.BuiltNames()), ", ")+", or the path of a kernel image")
 	fs.StringVar(&f.modules, "kernel-modules", "", "`folder` with the modules of a kernel given by path")
 	fs.Func("module", "`file.ko[,name=value...]` to load, repeatable, in order", func(s string) error {
 		f.o.Modules = append(f.o.Modules, vm.ParseModule(s))
