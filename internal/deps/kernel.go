@@ -22,6 +22,7 @@ type BuiltKernel struct {
 	Arch   string    // as the kernel's make calls it
 	Base   string    // the make target that the configuration starts from
 	Config []string  // fragments in the folder config, a later one wins
+	Debug  bool      // made to find bugs
 	image  string    // what boots, in the build folder
 }
 
@@ -29,8 +30,8 @@ type BuiltKernel struct {
 func BuiltKernels() []BuiltKernel {
 	const bzImage = "arch/x86/boot/bzImage"
 	return []BuiltKernel{
-		{Name: "debug-6.12", Source: Source612, Arch: "x86", Base: "tinyconfig", Config: []string{"guest.config", "debug.config"}, image: bzImage},
-		{Name: "kcsan-6.12", Source: Source612, Arch: "x86", Base: "tinyconfig", Config: []string{"guest.config", "kcsan.config"}, image: bzImage},
+		{Name: "debug-6.12", Source: Source612, Arch: "x86", Base: "tinyconfig", Config: []string{"guest.config", "debug.config"}, Debug: true, image: bzImage},
+		{Name: "kcsan-6.12", Source: Source612, Arch: "x86", Base: "tinyconfig", Config: []string{"guest.config", "kcsan.config"}, Debug: true, image: bzImage},
 		{Name: "uml-7.2", Source: Source72, Arch: "um", Base: "tinyconfig", Config: []string{"uml.config"}, image: "linux"},
 	}
 }

@@ -29,5 +29,5 @@ func fetchBuilt(ctx context.Context, w io.Writer, b deps.BuiltKernel) (Kernel, e
 	if err != nil {
 		return Kernel{}, fmt.Errorf("vm: %s: %w", b.Name, err)
 	}
-	return Kernel{Name: b.Name, Image: b.Image(dir), Release: release, Arch: "amd64", UML: b.Arch == "um"}, nil
+	return Kernel{Name: b.Name, Image: b.Image(dir), Release: release, Arch: "amd64", UML: b.Arch == "um", Debug: b.Debug}, nil
 }

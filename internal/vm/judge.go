@@ -10,11 +10,13 @@ import (
 	"kshm/internal/vm/wire"
 )
 
-// judge turns what is wrong with a run into errors.
-func judge(res *Result, report *wire.Report) error {
+// judge turns what is wrong with a run of these modules into errors.
+func judge(res *Result, report *wire.Report, modules ...string) error {
 	var errs []error
+	log, foreign := withoutForeignRaces(res.Log, modules)
+	res.Foreign = foreign
 	if report == nil {
-		last := Splat(res.Log)
+		last := Splat(log)
 		if last == "" {
 			last = tail(res.Log, 40)
 		}
@@ -27,7 +29,7 @@ func judge(res *Result, report *wire.Report) error {
 		}
 		errs = append(errs, fail(kind, "%s\n%s", report.Failure, tail(res.Log, 10)))
 	}
-	if s := Splat(res.Log); s != "" {
+	if s := Splat(log); s != "" {
 		errs = append(errs, fail(ErrSplat, "\n%s", s))
 	} else if t := taints(report.Taint); t != "" {
 		errs = append(errs, fail(ErrSplat, "the kernel is tainted: %s\n%s", t, tail(res.Log, 40)))
@@ -47,14 +49,14 @@ func judge(res *Result, report *wire.Report) error {
 // splat matches the first line of everything by which a kernel says that it,
 // or a module, is broken.
 var splat = regexp.MustCompile(`(?m)^.*(?:` + strings.Join([]string{
-	`\bBUG:`, `kernel BUG at`, `WARNING: (?:CPU|possible|inconsistent|suspicious|bad|held|lock)`, `\bOops\b`,
+	`\bBUG:`, `\bBUG [\w-]+ \(`, `kernel BUG at`, `WARNING: (?:CPU|possible|inconsistent|suspicious|bad|held|lock)`, `\bOops\b`,
 	`KASAN:`, `KCSAN:`, `KMSAN:`, `KFENCE:`, `UBSAN:`, `UBSAN_`,
 	`general protection fault`, `unable to handle`, `Unable to handle`, `stack segment:`, `double fault:`, `invalid opcode:`, `divide error:`,
 	`scheduling while atomic`, `sleeping function called from invalid context`, `Voluntary context switch within RCU`,
 	`refcount_t:`, `list_(?:add|del) corruption`, `usercopy: Kernel memory`, `detected buffer overflow`,
 	`rcu:.*detected stalls?`, `self-detected stall`, `soft lockup`, `hard LOCKUP`, `blocked for more than \d+ seconds`,
 	`INFO: (?:possible|task|trying to register|inconsistent)`, `possible (?:circular|recursive) locking`, `suspicious RCU usage`, `DEBUG_LOCKS_WARN_ON`, `ODEBUG:`,
-	`unreferenced object`, `kmemleak: \d+ new`, `Bad page state`, `Bad rss-counter`, `bad pmd|bad pte`, `Objects remaining in`, `still has objects`, `page allocation failure: .*order`, `leaked (?:lock|atomic|RCU)`, `kernel tried to execute`,
+	`unreferenced object`, `kmemleak: \d+ new`, `Bad page state`, `pagealloc:`, `Bad rss-counter`, `bad pmd|bad pte`, `Objects remaining in`, `still has objects`, `page allocation failure: .*order`, `leaked (?:lock|atomic|RCU)`, `kernel tried to execute`,
 	`Kernel panic`, `stack-protector:`,
 }, "|") + `).*$`)
 

@@ -21,6 +21,8 @@ var complaints = []string{
 	"BUG: KFENCE: out-of-bounds read in x",
 	"BUG: workqueue lockup - pool cpus=0",
 	"BUG: Bad page state in process x  pfn:1",
+	"BUG kmalloc-64 (Tainted: G): Right Redzone overwritten",
+	"pagealloc: memory corruption",
 	"BUG: Bad rss-counter state mm:0 type:MM_FILEPAGES val:1",
 	"BUG kmalloc-64 (Tainted: G): Objects remaining in kmalloc-64 on __kmem_cache_shutdown()",
 	"kernel BUG at mm/vmalloc.c:2800!",
@@ -125,6 +127,37 @@ func TestJudge(t *testing.T) {
 			if errors.Is(err, kind) != want {
 				t.Errorf("%s: %v: got %v, want %v", name, kind, !want, want)
 			}
+		}
+	}
+}
+
+// A report of a data race as KCSAN makes it.
+func raceReport(where string) string {
+	return "[ 1.0] ==================================================================\n" +
+		"[ 1.0] BUG: KCSAN: data-race in a / b\n[ 1.0]\n[ 1.0] write to 0xffff of 8 bytes by task 1 on cpu 0:\n" +
+		"[ 1.0]  a+0x1/0x2" + where + "\n[ 1.0]  do_syscall_64+0x1/0x2\n" +
+		"[ 1.0] Reported by Kernel Concurrency Sanitizer on:\n" +
+		"[ 1.0] ==================================================================\n"
+}
+
+func TestOnlyRacesOfModulesCount(t *testing.T) {
+	modules := []string{"kshm", "test_driver"}
+	for _, test := range []struct {
+		log     string
+		foreign int
+		splat   bool
+	}{
+		{"all is well\n", 0, false},
+		{raceReport("") + "well\n" + raceReport(" [ext4]"), 2, false},
+		{raceReport(" [kshm]"), 0, true},
+		{raceReport("") + raceReport(" [test_driver]") + raceReport(""), 2, true},
+		{raceReport("") + "BUG: KASAN: x\n", 1, true},
+		{"[ 1.0] BUG: KCSAN: data-race in a / b\n[ 1.0] the machine ends here", 0, true},
+	} {
+		res := &Result{Log: []byte(test.log)}
+		err := judge(res, new(wire.Report), modules...)
+		if errors.Is(err, ErrSplat) != test.splat || (err != nil) != test.splat || res.Foreign != test.foreign {
+			t.Errorf("%q: %d foreign, %v", test.log, res.Foreign, err)
 		}
 	}
 }

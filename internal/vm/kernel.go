@@ -22,6 +22,7 @@ type Kernel struct {
 	Modules string // folder with the kernel's own modules; "" if it has none
 	Arch    string // as GOARCH has it
 	UML     bool   // the image is a program of the host: user-mode Linux
+	Debug   bool   // made to find bugs: slow, and wants memory
 }
 
 // KernelNames lists the kernels that package deps can fetch, the default first.

@@ -72,7 +72,7 @@ func (m *machine) run(ctx context.Context, o Options, initrd *os.File) (*Result,
 	case g.report == nil && waitErr != nil:
 		return res, fmt.Errorf("vm: %s: %w: %s", filepath.Base(cmd.Path), waitErr, bytes.TrimSpace(complaint.Bytes()))
 	}
-	return res, errors.Join(judge(res, g.report), g.err)
+	return res, errors.Join(judge(res, g.report, o.underTest()...), g.err)
 }
 
 // maxLog bounds what is kept of a kernel that does not stop complaining.

@@ -42,7 +42,7 @@ type Options struct {
 	// memory. A disk is whole sectors of 512 bytes; zeros fill up the last.
 	Disks []*os.File
 
-	Memory    int      // MiB; 1024 if 0
+	Memory    int      // MiB; 1024 if 0, 2048 with a debug kernel
 	CPUs      int      // 2 if 0
 	HugePages int      // huge pages of the default size, reserved at boot
 	Cmdline   []string // further kernel parameters
@@ -66,6 +66,7 @@ type Result struct {
 	Exit    int           // the program's exit status, 128+signal if a signal ended it
 	Log     []byte        // the kernel log from the moment init started
 	Killed  int           // processes that outlived the program
+	Foreign int           // data races in the log that are the kernel's own affair
 	Ready   time.Duration // from the kernel's first instruction to the program's
 	Elapsed time.Duration // from the start of the machine to its end
 	Accel   Accel
@@ -106,6 +107,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Memory == 0 {
 		o.Memory = 1024
+		if o.Kernel.Debug {
+			o.Memory = 2048
+		}
 	}
 	if o.CPUs == 0 {
 		o.CPUs = 2

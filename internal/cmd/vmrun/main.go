@@ -71,6 +71,9 @@ func run(ctx context.Context, args []string) int {
 	}
 	if f.verbose {
 		fmt.Fprintf(os.Stderr, "vmrun: kernel %s, %s, program started after %.1f s, %.1f s in all\n", f.o.Kernel.Release, res.Accel, res.Ready.Seconds(), res.Elapsed.Seconds())
+		if res.Foreign > 0 {
+			fmt.Fprintf(os.Stderr, "vmrun: %d reports of data races name none of the modules and do not count\n", res.Foreign)
+		}
 	}
 	return res.Exit
 }
@@ -120,7 +123,7 @@ func parse(args []string) (*flags, []string, error) {
 		f.o.Cmdline = append(f.o.Cmdline, s)
 		return nil
 	})
-	fs.IntVar(&f.o.Memory, "mem", 1024, "memory in MiB")
+	fs.IntVar(&f.o.Memory, "mem", 0, "memory in `MiB` (default 1024, 2048 with a debug kernel)")
 	fs.IntVar(&f.o.CPUs, "smp", 2, "processors")
 	fs.IntVar(&f.o.HugePages, "hugepages", 0, "huge pages to reserve")
 	fs.StringVar(&f.log, "log", "", "`file` for the kernel log")
