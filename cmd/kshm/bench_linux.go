@@ -3,11 +3,13 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,6 +22,7 @@ import (
 type benchFlags struct {
 	quick, json, benchstat bool
 	cpus                   []int
+	machines               []string
 	picture, document      string
 }
 
@@ -41,6 +44,7 @@ that is allowed (as root), and the machine should do nothing else meanwhile.`,
 	cmd.Flags().BoolVar(&f.json, "json", false, "write JSON instead of a table")
 	cmd.Flags().BoolVar(&f.benchstat, "benchstat", false, "write Go benchmark lines instead of a table")
 	cmd.Flags().IntSliceVar(&f.cpus, "cpus", []int{0, 1}, "processors of producer and consumer")
+	cmd.Flags().StringSliceVar(&f.machines, "machine", []string{bench.Native}, "where to measure: "+strings.Join(bench.MachineNames(), ", "))
 	cmd.Flags().StringVar(&f.picture, "picture", "", "also draw throughput against record size into `NAME`.svg and .png")
 	cmd.Flags().StringVar(&f.document, "document", "", "also write `FILE`, a page for docs/, and its picture next to it")
 	cmd.MarkFlagsMutuallyExclusive("json", "benchstat")
@@ -62,12 +66,29 @@ func (f *benchFlags) run(cmd *cobra.Command) error {
 	o.CPUs, o.Log = [2]int(f.cpus), cmd.ErrOrStderr()
 	o.Source = filepath.Join(root, "driver", "test", "ring")
 	start := time.Now()
-	report, err := bench.Run(cmd.Context(), o)
+	report, err := f.measure(cmd.Context(), o, root)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(o.Log, "measured in %.0f s\n", time.Since(start).Seconds())
 	return f.write(cmd.OutOrStdout(), report)
+}
+
+// measure runs on each machine in turn and puts the rows together.
+func (f *benchFlags) measure(ctx context.Context, o bench.Options, root string) (*bench.Report, error) {
+	var all *bench.Report
+	for _, name := range f.machines {
+		report, err := bench.On(ctx, o, name, root)
+		if err != nil {
+			return nil, err
+		}
+		if all == nil {
+			all = report
+		} else {
+			all.Add(report)
+		}
+	}
+	return all, nil
 }
 
 func (f *benchFlags) write(out io.Writer, report *bench.Report) error {

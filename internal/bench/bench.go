@@ -18,7 +18,7 @@ type Options struct {
 	Sizes  []int         // bytes per record, multiples of 8
 	CPUs   [2]int        // producer's and consumer's processor
 	Source string        // folder driver/test/ring of the repository
-	Log    io.Writer     // progress and what is missing
+	Log    io.Writer     `json:"-"` // progress and what is missing
 }
 
 // Quick ends within a minute.
@@ -33,6 +33,9 @@ func Full() Options {
 
 // capacity is that of all rings and pipes that can be told, in bytes.
 const capacity = 256 << 10
+
+// Native is the machine of this process.
+const Native = "native"
 
 // near is the longest cache-line round trip of processors that are near.
 const near = 250 * time.Nanosecond
@@ -73,41 +76,53 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		return nil, err
 	}
 	defer l.close()
-	works := l.works()
-	s := newSamples()
+	return measure(ctx, o, Native, l)
+}
+
+// A bed is where trials run.
+type bed interface {
+	works() []work
+	probe() (time.Duration, error) // a bare cache-line round trip
+}
+
+// measure gives all variants of a bed their turns.
+func measure(ctx context.Context, o Options, machine string, b bed) (*Report, error) {
+	works := b.works()
+	s := newSamples(machine)
 	for round := range o.Rounds {
 		for _, size := range o.Sizes {
 			for _, batch := range []int{1, 32} {
-				if err := l.round(ctx, works, s, round, size, batch); err != nil {
+				if err := s.round(ctx, o, b, works, turn{round: round, size: size, batch: batch}); err != nil {
 					return nil, err
 				}
 			}
 		}
-		fmt.Fprintf(o.Log, "\rround %d of %d", round+1, o.Rounds)
+		fmt.Fprintf(o.Log, "\r%s: round %d of %d", machine, round+1, o.Rounds)
 	}
 	fmt.Fprintln(o.Log)
 	return s.report(o), nil
 }
 
 // round gives each variant its turn at one size and batch.
-func (l *lab) round(ctx context.Context, works []work, s *samples, round, size, batch int) error {
+func (s *samples) round(ctx context.Context, o Options, bed bed, works []work, turn turn) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	c := trialCase{size: size, batch: batch, trial: l.options.Trial}
-	probe, err := l.probe()
+	c := trialCase{size: turn.size, batch: turn.batch, trial: o.Trial}
+	var err error
+	turn.probe, err = bed.probe()
 	if err != nil {
 		return err
 	}
-	turn := turn{round: round, size: size, batch: batch, probe: probe, rates: map[string]float64{}}
+	turn.rates = map[string]float64{}
 	for _, w := range works {
 		for _, b := range w.batches {
-			if b != batch {
+			if b != turn.batch {
 				continue
 			}
 			r, err := w.run(ctx, c)
 			if err != nil {
-				return fmt.Errorf("bench: %s, %s, %d bytes, batch %d: %w", w.workload, w.peer, size, batch, err)
+				return fmt.Errorf("bench: %s, %s, %d bytes, batch %d: %w", w.workload, w.peer, turn.size, turn.batch, err)
 			}
 			turn.rates[w.workload+" "+w.peer] = r.rate()
 		}

@@ -57,7 +57,7 @@ func TestRun(t *testing.T) {
 
 // The report of turns that are known.
 func TestReport(t *testing.T) {
-	s := newSamples()
+	s := newSamples(Native)
 	works := []work{
 		{workload: cToC, peer: ours, against: cToC, batches: []int{1}},
 		{workload: cToC, peer: "ck_ring", against: cToC, batches: []int{1}},
@@ -79,13 +79,13 @@ func TestReport(t *testing.T) {
 	}
 	var verdicts, page, lines bytes.Buffer
 	r.Verdicts(&verdicts)
-	if !strings.Contains(verdicts.String(), "met           near  C to C over ck_ring: worst 2.50") || !strings.Contains(verdicts.String(), "not measured  near  C to C over rte_ring") {
+	if !strings.Contains(verdicts.String(), "met           native  near  C to C over ck_ring: worst 2.50") || !strings.Contains(verdicts.String(), "not measured  native  near  C to C over rte_ring") {
 		t.Errorf("verdicts:\n%s", &verdicts)
 	}
 	if err := r.Document(&page, "x.svg"); err != nil || !strings.Contains(page.String(), "| near | c-to-c | ck_ring | 64 | 1 | 70 |") {
 		t.Errorf("page: %v\n%s", err, &page)
 	}
-	if err := r.Benchstat(&lines); err != nil || !strings.Contains(lines.String(), "BenchmarkRing/c-to-c/ck_ring/size=64/batch=1/near 3 ") {
+	if err := r.Benchstat(&lines); err != nil || !strings.Contains(lines.String(), "BenchmarkRing/native/c-to-c/ck_ring/size=64/batch=1/near 3 ") {
 		t.Errorf("benchstat: %v\n%s", err, &lines)
 	}
 	if err := r.Picture(t.TempDir() + "/picture"); err != nil {

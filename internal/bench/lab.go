@@ -20,6 +20,7 @@ import (
 
 // lab is the memory, the C side and the two processors.
 type lab struct {
+	pair
 	options Options
 	mem     []byte
 	in, out ring.Group // to C, from C
@@ -28,7 +29,7 @@ type lab struct {
 }
 
 func newLab(ctx context.Context, o Options) (*lab, error) {
-	l := &lab{options: o}
+	l := &lab{options: o, pair: pair{cpus: o.CPUs}}
 	// The layout is that of share_geometry() in peer.h.
 	var layout ring.Layout
 	layout.Plain(1)

@@ -13,43 +13,68 @@ import (
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/plotutil"
 	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
 )
 
 // Picture draws throughput against record size, batch 32 or whatever a variant
-// has at most, into base.svg and base.png. It takes the regime with more trials.
+// has at most, into base.svg and base.png: one part for each machine that does
+// not emulate another one, each in the regime that it had more trials in.
 func (r *Report) Picture(base string) error {
-	p := plot.New()
-	regime := r.busiest()
-	p.Title.Text = "Payload throughput, batches of 32 where there are any, processors " + regime
-	p.X.Label.Text, p.Y.Label.Text = "bytes per record", "MB/s"
-	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
-	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
-	p.Add(plotter.NewGrid())
-	lines := r.lines(regime)
-	if len(lines) == 0 {
-		return fmt.Errorf("bench: no trial of the %s regime counted: nothing to draw", regime)
+	var parts []*plot.Plot
+	for _, run := range r.Runs {
+		if run.Machine == "qemu" {
+			continue
+		}
+		p, err := r.part(run.Machine)
+		if err != nil {
+			return err
+		}
+		parts = append(parts, p)
 	}
-	if err := plotutil.AddLinePoints(p, lines...); err != nil {
-		return fmt.Errorf("bench: draw: %w", err)
+	if len(parts) == 0 {
+		return fmt.Errorf("bench: nothing to draw: what is emulated makes no picture")
 	}
-	p.Y.Min /= 8 // room for the legend
 	for _, format := range []string{"svg", "png"} {
-		if err := save(p, format, base+"."+format); err != nil {
+		if err := save(parts, format, base+"."+format); err != nil {
 			return fmt.Errorf("bench: draw: %w", err)
 		}
 	}
 	return nil
 }
 
+func (r *Report) part(machine string) (*plot.Plot, error) {
+	p := plot.New()
+	regime := r.busiest(machine)
+	p.Title.Text = "Payload throughput, " + machine + ", batches of 32 where there are any, processors " + regime
+	p.X.Label.Text, p.Y.Label.Text = "bytes per record", "MB/s"
+	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
+	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
+	p.Add(plotter.NewGrid())
+	lines := r.lines(machine, regime)
+	if len(lines) == 0 {
+		return nil, fmt.Errorf("bench: no trial of the %s regime counted: nothing to draw", regime)
+	}
+	if err := plotutil.AddLinePoints(p, lines...); err != nil {
+		return nil, fmt.Errorf("bench: draw: %w", err)
+	}
+	p.Y.Min /= 8 // room for the legend
+	return p, nil
+}
+
 // save writes the picture; a comment with the licence takes the place of the
 // line that says it is XML 1.0, which it may go without.
-func save(p *plot.Plot, format, name string) error {
-	to, err := p.WriterTo(9*vg.Inch, 6*vg.Inch, format)
+func save(parts []*plot.Plot, format, name string) error {
+	const width, height = 9 * vg.Inch, 6 * vg.Inch
+	canvas, err := draw.NewFormattedCanvas(width, height*vg.Length(len(parts)), format)
 	if err != nil {
 		return err
 	}
+	tiles := draw.Tiles{Rows: len(parts), Cols: 1}
+	for i, p := range parts {
+		p.Draw(tiles.At(draw.New(canvas), 0, i))
+	}
 	var b bytes.Buffer
-	if _, err := to.WriteTo(&b); err != nil {
+	if _, err := canvas.WriteTo(&b); err != nil {
 		return err
 	}
 	text := b.Bytes()
@@ -59,11 +84,13 @@ func save(p *plot.Plot, format, name string) error {
 	return os.WriteFile(name, text, 0o644)
 }
 
-// busiest is the regime that the machine was in for most trials.
-func (r *Report) busiest() string {
+// busiest is the regime that the processors were in for most trials.
+func (r *Report) busiest(machine string) string {
 	trials := map[string]int{}
 	for _, row := range r.Rows {
-		trials[row.Regime] += row.Trials
+		if row.Machine == machine {
+			trials[row.Regime] += row.Trials
+		}
 	}
 	if trials["near"] > trials["far"] {
 		return "near"
@@ -72,12 +99,12 @@ func (r *Report) busiest() string {
 }
 
 // lines are the names and points of the variants that carry records.
-func (r *Report) lines(regime string) []any {
+func (r *Report) lines(machine, regime string) []any {
 	var names []string
 	points := map[string]plotter.XYs{}
 	batch := map[string]int{}
 	for _, row := range r.Rows {
-		if row.Regime != regime || row.Workload == trip || row.Workload == bare {
+		if row.Machine != machine || row.Regime != regime || row.Workload == trip || row.Workload == bare {
 			continue
 		}
 		name := row.Workload + ", " + row.Peer

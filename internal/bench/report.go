@@ -9,14 +9,17 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 )
 
 // Row is the median of one variant in one regime.
 type Row struct {
+	Machine     string  `json:"machine"`  // "native", "uml" or "qemu"
 	Workload    string  `json:"workload"` // who produces for whom
 	Peer        string  `json:"peer"`     // what carried the records; "kshm" is ours
 	Size        int     `json:"size"`     // bytes of payload
@@ -34,12 +37,30 @@ type Row struct {
 // Report is a run.
 type Report struct {
 	Rows    []Row     `json:"rows"`
+	Runs    []RunInfo `json:"runs"`
 	Go      string    `json:"go"`
 	OS      string    `json:"os"`
 	Arch    string    `json:"arch"`
 	Started time.Time `json:"started"`
-	Rounds  int       `json:"rounds"`
-	TrialMs float64   `json:"trial_ms"`
+}
+
+// RunInfo says how one machine was measured.
+type RunInfo struct {
+	Machine string  `json:"machine"`
+	Kernel  string  `json:"kernel"` // its release
+	About   string  `json:"about"`
+	Rounds  int     `json:"rounds"`
+	TrialMs float64 `json:"trial_ms"`
+}
+
+// Add adds what was measured on another machine.
+func (r *Report) Add(other *Report) {
+	r.Rows, r.Runs = append(r.Rows, other.Rows...), append(r.Runs, other.Runs...)
+}
+
+// ran tells whether a machine was measured.
+func (r *Report) ran(machine string) bool {
+	return slices.ContainsFunc(r.Runs, func(run RunInfo) bool { return run.Machine == machine })
 }
 
 // turn is what all variants did at one size and batch of one round.
@@ -57,12 +78,15 @@ func (t turn) regime() string {
 }
 
 type samples struct {
+	machine string
 	started time.Time
 	works   []work
 	turns   []turn
 }
 
-func newSamples() *samples { return &samples{started: time.Now()} }
+func newSamples(machine string) *samples {
+	return &samples{machine: machine, started: time.Now()}
+}
 
 func (s *samples) add(works []work, t turn) {
 	s.works = works
@@ -72,7 +96,7 @@ func (s *samples) add(works []work, t turn) {
 func (s *samples) report(o Options) *Report {
 	r := &Report{
 		Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH, Started: s.started.UTC().Truncate(time.Second),
-		Rounds: o.Rounds, TrialMs: float64(o.Trial) / 1e6,
+		Runs: []RunInfo{{Machine: s.machine, Kernel: kernelRelease(), About: "this machine itself", Rounds: o.Rounds, TrialMs: float64(o.Trial) / 1e6}},
 	}
 	for _, regime := range []string{"near", "far"} {
 		for _, size := range o.Sizes {
@@ -90,7 +114,7 @@ func (s *samples) report(o Options) *Report {
 
 // row is the median of one variant; ratios are medians of the ratios of turns.
 func (s *samples) row(w work, size, batch int, regime string) (Row, bool) {
-	row := Row{Workload: w.workload, Peer: w.peer, Size: size, Batch: batch, Regime: regime}
+	row := Row{Machine: s.machine, Workload: w.workload, Peer: w.peer, Size: size, Batch: batch, Regime: regime}
 	var rates, toPeer, toC, probes []float64
 	all := 0
 	for _, t := range s.turns {
@@ -140,9 +164,9 @@ func (r *Report) JSON(w io.Writer) error {
 // Table writes the rows for people.
 func (r *Report) Table(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "regime\tworkload\tcarrier\tbytes\tbatch\trecords/s\tns/record\tours/this\tthis/C-to-C\ttrials\t")
+	fmt.Fprintln(t, "machine\tregime\tworkload\tcarrier\tbytes\tbatch\trecords/s\tns/record\tours/this\tthis/C-to-C\ttrials\t")
 	for _, row := range r.Rows {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%.3g\t%.1f\t%.2f\t%.2f\t%d\t\n", row.Regime, row.Workload, row.Peer,
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%d\t%.3g\t%.1f\t%.2f\t%.2f\t%d\t\n", row.Machine, row.Regime, row.Workload, row.Peer,
 			row.Size, row.Batch, row.RecordsPerS, row.NsPerRecord, row.RatioToPeer, row.RatioToC, row.Trials)
 	}
 	return t.Flush()
@@ -152,11 +176,16 @@ func (r *Report) Table(w io.Writer) error {
 func (r *Report) Benchstat(w io.Writer) error {
 	fmt.Fprintf(w, "goos: %s\ngoarch: %s\npkg: kshm/ring\n", r.OS, r.Arch)
 	for _, row := range r.Rows {
-		_, err := fmt.Fprintf(w, "BenchmarkRing/%s/%s/size=%d/batch=%d/%s %d %.2f ns/op %.2f MB/s\n", row.Workload, row.Peer,
+		_, err := fmt.Fprintf(w, "BenchmarkRing/%s/%s/%s/size=%d/batch=%d/%s %d %.2f ns/op %.2f MB/s\n", row.Machine, row.Workload, row.Peer,
 			row.Size, row.Batch, row.Regime, row.Trials, row.NsPerRecord, row.RecordsPerS*float64(row.Size)/1e6)
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func kernelRelease() string {
+	b, _ := os.ReadFile("/proc/sys/kernel/osrelease")
+	return "Linux " + strings.TrimSpace(string(b))
 }

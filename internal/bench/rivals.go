@@ -20,7 +20,7 @@ func (l *lab) channel(_ context.Context, c trialCase) (result, error) {
 	for range slots {
 		free <- make([]byte, c.size)
 	}
-	produce := func() {
+	produce := func() error {
 		defer close(full)
 		rec := make([]byte, c.size)
 		for n, end := uint64(0), time.Now().Add(c.trial); n%look != 0 || time.Now().Before(end); n++ {
@@ -29,8 +29,9 @@ func (l *lab) channel(_ context.Context, c trialCase) (result, error) {
 			copy(to, rec)
 			full <- to
 		}
+		return nil
 	}
-	consume := func(r *result) {
+	consume := func(r *result) error {
 		var start time.Time
 		var total uint64
 		for rec := range full {
@@ -43,6 +44,7 @@ func (l *lab) channel(_ context.Context, c trialCase) (result, error) {
 		}
 		r.took = time.Since(start)
 		runtime.KeepAlive(total)
+		return nil
 	}
 	return l.together(produce, consume)
 }
@@ -58,8 +60,8 @@ func (l *lab) files(open func() (r, w *os.File, err error)) func(context.Context
 		defer in.Close()
 		defer out.Close()
 		return l.together(
-			func() { write(out, c) },
-			func(r *result) { read(in, c, r) })
+			func() error { write(out, c); return nil },
+			func(r *result) error { read(in, c, r); return nil })
 	}
 }
 

@@ -7,7 +7,6 @@ package bench
 import (
 	"fmt"
 	"os"
-	"runtime"
 	"syscall"
 	"unsafe"
 )
@@ -20,24 +19,7 @@ const (
 	rtMicroseconds = 200_000
 )
 
-// onCPU runs f on one processor, before everything else that wants it. The
-// thread is given up afterwards.
-func (l *lab) onCPU(which int, r *result, f func() error) error {
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // for good: the thread ends with the goroutine
-		if err := pin(l.options.CPUs[which]); err != nil {
-			done <- err
-			return
-		}
-		before := preempted()
-		err := f()
-		r.preempted += preempted() - before
-		done <- err
-	}()
-	return <-done
-}
-
+// pin keeps this thread on one processor.
 func pin(cpu int) error {
 	var set [16]uint64
 	set[cpu/64%16] |= 1 << (cpu % 64)
@@ -45,13 +27,17 @@ func pin(cpu int) error {
 	if errno != 0 {
 		return fmt.Errorf("pin to processor %d: %w", cpu, errno)
 	}
+	return nil
+}
+
+// goFirst lets this thread run before everything else, if that is allowed.
+func goFirst() {
 	limit := [2]uint64{rtMicroseconds, rtMicroseconds}
-	_, _, errno = syscall.RawSyscall(syscall.SYS_SETRLIMIT, rlimitRTTime, uintptr(unsafe.Pointer(&limit)), 0)
+	_, _, errno := syscall.RawSyscall(syscall.SYS_SETRLIMIT, rlimitRTTime, uintptr(unsafe.Pointer(&limit)), 0)
 	if errno == 0 {
 		priority := int32(1)
 		syscall.RawSyscall(syscall.SYS_SCHED_SETSCHEDULER, 0, schedRR, uintptr(unsafe.Pointer(&priority)))
 	}
-	return nil
 }
 
 // preempted counts how often the scheduler took the processor from this thread.
@@ -91,3 +77,11 @@ func (r reader) Read(p []byte) (int, error) {
 }
 
 func write1(f *os.File, p []byte) (int, error) { return syscall.Write(int(f.Fd()), p) }
+
+// ioctl on a blocking file, with an argument that holds no pointers.
+func ioctl[T any](f *os.File, code uintptr, arg *T) error {
+	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, f.Fd(), code, uintptr(unsafe.Pointer(arg))); errno != 0 {
+		return os.NewSyscallError("ioctl", errno)
+	}
+	return nil
+}

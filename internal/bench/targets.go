@@ -11,12 +11,13 @@ import (
 
 // Target is something that the rings should reach, and what they did.
 type Target struct {
-	What   string
-	Bound  float64
-	AtMost bool // else at least
-	Got    float64
-	Regime string
-	Rows   int // it was read from; 0: not measured
+	Machine string
+	What    string
+	Bound   float64
+	AtMost  bool // else at least
+	Got     float64
+	Regime  string
+	Rows    int // it was read from; 0: not measured
 }
 
 // Met tells whether it was reached.
@@ -29,11 +30,12 @@ func (t Target) Met() bool {
 
 // target is a rule: the worst value of the rows that it picks.
 type target struct {
-	what   string
-	bound  float64
-	atMost bool
-	pick   func(Row) bool
-	value  func(Row) float64
+	machine string
+	what    string
+	bound   float64
+	atMost  bool
+	pick    func(Row) bool
+	value   func(Row) float64
 }
 
 func is(workload, peer string, batch, from, to int) func(Row) bool {
@@ -47,13 +49,15 @@ func toPeer(r Row) float64 { return r.RatioToPeer }
 func ns(r Row) float64     { return r.NsPerRecord }
 
 var targets = []target{
-	{"Go consumer, C producer, 256 B and more, batch 32: part of C to C", 0.9, false, is(cToG, ours, 32, 256, 1<<30), toC},
-	{"Go consumer, C producer, 64 B, batch 32: part of C to C", 0.6, false, is(cToG, ours, 32, 64, 64), toC},
-	{"C to C over ck_ring", 1, false, is(cToC, "ck_ring", 0, 0, 1<<30), toPeer},
-	{"C to C over rte_ring", 1, false, is(cToC, "rte_ring", 0, 0, 1<<30), toPeer},
-	{"publish in Go, nobody looking, ns", 5, true, is(bare, ours, 1, 0, 1<<30), ns},
-	{"publish in Go, nobody looking, batch 32, ns", 2, true, is(bare, ours, 32, 0, 1<<30), ns},
-	{"spinning round trip over a bare cache line's", 1.3, true, is(trip, "cache-line", 1, 0, 64), func(r Row) float64 { return 1 / r.RatioToPeer }},
+	{Native, "Go consumer, C producer, 256 B and more, batch 32: part of C to C", 0.9, false, is(cToG, ours, 32, 256, 1<<30), toC},
+	{Native, "Go consumer, C producer, 64 B, batch 32: part of C to C", 0.6, false, is(cToG, ours, 32, 64, 64), toC},
+	{Native, "C to C over ck_ring", 1, false, is(cToC, "ck_ring", 0, 0, 1<<30), toPeer},
+	{Native, "C to C over rte_ring", 1, false, is(cToC, "rte_ring", 0, 0, 1<<30), toPeer},
+	{Native, "publish in Go, nobody looking, ns", 5, true, is(bare, ours, 1, 0, 1<<30), ns},
+	{Native, "publish in Go, nobody looking, batch 32, ns", 2, true, is(bare, ours, 32, 0, 1<<30), ns},
+	{Native, "spinning round trip over a bare cache line's", 1.3, true, is(trip, "cache-line", 1, 0, 64), func(r Row) float64 { return 1 / r.RatioToPeer }},
+	{"uml", "driver to program with copy-out over batched read(), 64 B to 64 KiB", 2, false, is(kToGCopy, "read", 32, 64, 64<<10), toPeer},
+	{"uml", "driver to program with copy-out over the BPF ring buffer, 64 B", 3, false, is(kToGCopy, "bpf-ringbuf", 0, 64, 64), toPeer},
 }
 
 // Targets judges the report, each regime by itself.
@@ -61,9 +65,9 @@ func (r *Report) Targets() []Target {
 	var out []Target
 	for _, t := range targets {
 		for _, regime := range []string{"near", "far"} {
-			got := Target{What: t.what, Bound: t.bound, AtMost: t.atMost, Regime: regime}
+			got := Target{Machine: t.machine, What: t.what, Bound: t.bound, AtMost: t.atMost, Regime: regime}
 			for _, row := range r.Rows {
-				if row.Regime != regime || !t.pick(row) || row.RatioToPeer == 0 || row.RatioToC == 0 {
+				if row.Machine != t.machine || row.Regime != regime || !t.pick(row) || row.RatioToPeer == 0 || row.RatioToC == 0 {
 					continue
 				}
 				v := t.value(row)
@@ -78,9 +82,13 @@ func (r *Report) Targets() []Target {
 	return out
 }
 
-// Verdicts writes the targets, missed ones as missed.
+// Verdicts writes the targets of the machines that were measured, missed ones
+// as missed.
 func (r *Report) Verdicts(w io.Writer) {
 	for _, t := range r.Targets() {
+		if !r.ran(t.Machine) {
+			continue
+		}
 		verdict, bound := "missed", "at least"
 		if t.AtMost {
 			bound = "at most"
@@ -89,9 +97,9 @@ func (r *Report) Verdicts(w io.Writer) {
 			verdict = "met"
 		}
 		if t.Rows == 0 {
-			fmt.Fprintf(w, "not measured  %-4s  %s\n", t.Regime, t.What)
+			fmt.Fprintf(w, "not measured  %-6s  %-4s  %s\n", t.Machine, t.Regime, t.What)
 			continue
 		}
-		fmt.Fprintf(w, "%-12s  %-4s  %s: worst %.2f, %s %.2g\n", verdict, t.Regime, t.What, t.Got, bound, t.Bound)
+		fmt.Fprintf(w, "%-12s  %-6s  %-4s  %s: worst %.2f, %s %.2g\n", verdict, t.Machine, t.Regime, t.What, t.Got, bound, t.Bound)
 	}
 }

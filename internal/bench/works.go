@@ -122,23 +122,8 @@ func (l *lab) inGo(_ context.Context, c trialCase) (result, error) {
 		return result{}, err
 	}
 	return l.together(
-		func() { produce(producer, c) },
-		func(r *result) { consume(consumer, r) })
-}
-
-// together runs a producer and a consumer on their processors.
-func (l *lab) together(produce func(), consume func(*result)) (result, error) {
-	var mine, r result
-	done := make(chan error, 1)
-	go func() {
-		done <- l.onCPU(0, &mine, func() error { produce(); return nil })
-	}()
-	err := l.onCPU(1, &r, func() error { consume(&r); return nil })
-	if other := <-done; err == nil {
-		err = other
-	}
-	r.preempted += mine.preempted
-	return r, err
+		func() error { produce(producer, c); return nil },
+		func(r *result) error { consume(consumer, r); return nil })
 }
 
 // look is how many records pass between two looks at the clock.

@@ -30,7 +30,7 @@ var mayImport = map[string][]string{
 	"internal/driverbuild": {"internal/deps", "internal/pe"},
 	"internal/wine":        {"internal/deps"},
 	"internal/cmd":         {"internal/deps", "internal/driverbuild", "internal/pe", "internal/vm", "internal/wine", "internal/bench"},
-	"driver/test":          {".", "ring", "kshmtest", "internal/sys", "internal/abi"},
+	"driver/test":          {".", "ring", "kshmtest", "internal/sys", "internal/abi", "driver/test"},
 	"cmd/kshm":             {".", "ring", "bpf", "kshmtest", "cmd/kshm", "internal/bench", "internal/vm", "internal/deps", "internal/sys", "internal/abi"},
 }
 
@@ -42,9 +42,9 @@ type moduleRule struct {
 }
 
 var moduleRules = []moduleRule{
-	{"golang.org/x/sys", []string{"internal/sys", "internal/vm", "cmd"}, true},
+	{"golang.org/x/sys", []string{"internal/sys", "internal/vm", "cmd", "driver/test"}, true},
 	{"golang.org/x/term", []string{"cmd"}, false},
-	{"github.com/cilium/ebpf", []string{"bpf"}, true},
+	{"github.com/cilium/ebpf", []string{"bpf", "internal/bench"}, true},
 	{"github.com/spf13/cobra", []string{"cmd"}, false},
 	{"github.com/dustin/go-humanize", []string{"cmd"}, false},
 	{"github.com/schollz/progressbar/v3", []string{"cmd"}, false},

@@ -23,7 +23,7 @@ func licenceOf(f file) string {
 	switch {
 	case f.under("driver/include"):
 		return userAPI
-	case f.under("driver/linux", "driver/test/linux/probe"):
+	case f.under("driver/linux", "driver/test/linux"):
 		return linuxLicence(f)
 	case f.under("internal/vm/testdata") && f.hasSuffix(".c"):
 		return dual
@@ -33,7 +33,7 @@ func licenceOf(f file) string {
 	return mit
 }
 
-// linuxLicence is that of the kernel module, whose Go tests are Go as any.
+// linuxLicence is that of kernel modules, whose Go tests are Go as any.
 func linuxLicence(f file) string {
 	if f.hasSuffix(".go") {
 		return mit
@@ -44,7 +44,7 @@ func linuxLicence(f file) string {
 // sharedByTwins may carry either: a driver for Linux includes them, and a
 // program may copy them.
 func sharedByTwins(f file) bool {
-	return f.under("driver/samples") && f.hasSuffix(".h") || f.under("driver/test/linux/probe") && f.hasSuffix(".h")
+	return f.under("driver/samples") && f.hasSuffix(".h") || f.under("driver/test/linux") && f.hasSuffix(".h")
 }
 
 // sources have a licence line. Others, such as lists and documents, do not.

@@ -6,6 +6,7 @@
 #include <linux/spinlock.h>
 #include <linux/string.h>
 #include "loop_linux.h"
+#include "record_linux.h"
 
 #define TURN 64 /* records of one ring before the next ring's turn */
 
@@ -50,17 +51,6 @@ static void awake(struct kshm_ring *r)
 {
 	if (r->armed & 1)
 		kshm_ring_disarm(r);
-}
-
-/* The words of a record; the program may change them meanwhile. */
-static u64 sum_of(const void *rec, u32 length)
-{
-	const u64 *word = rec;
-	u64 sum = 0;
-
-	for (; length >= sizeof(*word); length -= sizeof(*word))
-		sum += READ_ONCE(*word++);
-	return sum;
 }
 
 /* Puts a copy into the way back. False: no space now. */
@@ -111,7 +101,7 @@ static bool serve(struct kshm_share *s, struct kshm_consumer *in, struct kshm_pr
 		if (!rec || (out && !send_back(out, rec, length)))
 			break;
 		if (!out)
-			state->sum += sum_of(rec, length);
+			state->sum += loop_sum(rec, length);
 		if (kshm_consumer_release(in))
 			kshm_notify(s);
 	}

@@ -13,6 +13,7 @@
 #include <linux/slab.h>
 #include <linux/smp.h>
 #include "loop_linux.h"
+#include "record_linux.h"
 
 #define TICK_NS 100000 /* between two batches of a timer */
 
@@ -32,20 +33,6 @@ struct source {
 	u32 bell; /* writing it makes one */
 };
 
-static void fill(struct source *src, struct loop_record *rec)
-{
-	u64 *word = (u64 *)(rec + 1);
-	u64 *end = (void *)rec + src->what.size;
-
-	/* The fast clock may step back by a little; the ring's must not. */
-	*src->last_ns = max(*src->last_ns, ktime_get_mono_fast_ns());
-	rec->ns = *src->last_ns;
-	rec->source = src->what.source;
-	rec->sequence = src->next;
-	while (word < end)
-		*word++ = src->next;
-}
-
 /* A record or a drop. Neither if the ring is full and the source waits. */
 static bool produce(struct source *src)
 {
@@ -60,7 +47,7 @@ static bool produce(struct source *src)
 	}
 	rec = kshm_producer_reserve(src->producer, src->what.size);
 	if (rec) {
-		fill(src, rec);
+		loop_fill(rec, src->what.size, src->what.source, src->next, src->last_ns);
 		if (src->nested)
 			WRITE_ONCE(src->bell, 1);
 		kshm_producer_commit(src->producer, src->what.size);
@@ -171,7 +158,7 @@ static void run_nmi(struct source *src, struct loop_result *r)
 	attr.bp_len = HW_BREAKPOINT_LEN_4;
 	attr.bp_type = HW_BREAKPOINT_W;
 	breakpoint = register_wide_hw_breakpoint(&attr, nmi, src);
-	if (IS_ERR_OR_NULL((void __force *)breakpoint)) {
+	if (IS_ERR_OR_NULL((void *)(unsigned long)breakpoint)) {
 		src->err = -EOPNOTSUPP;
 		return;
 	}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package bench
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"kshm/internal/deps"
+	"kshm/internal/vm"
+)
+
+// A Machine is a virtual one to measure in.
+type Machine struct {
+	Name   string // as rows have it
+	Kernel string // of package vm
+	About  string
+}
+
+// Machines lists them.
+func Machines() []Machine {
+	return []Machine{
+		{"uml", "uml-7.2", "a kernel that runs as a program: memory at the machine's own speed, slow system calls, BPF interpreted"},
+		{"qemu", "6.1", "a stock kernel in QEMU: every instruction translated where the host offers no acceleration"},
+	}
+}
+
+// MachineNames lists where one can measure.
+func MachineNames() []string {
+	names := []string{Native}
+	for _, m := range Machines() {
+		names = append(names, m.Name)
+	}
+	return names
+}
+
+// On measures on the machine of that name. root is the repository.
+func On(ctx context.Context, o Options, name, root string) (*Report, error) {
+	if name == Native {
+		return Run(ctx, o)
+	}
+	for _, m := range Machines() {
+		if m.Name == name {
+			return RunIn(ctx, o, m, root)
+		}
+	}
+	return nil, fmt.Errorf("bench: no machine is called %q; there are %s", name, strings.Join(MachineNames(), ", "))
+}
+
+// the drivers of a guest, in the order in which they are loaded.
+var drivers = []string{"driver/linux", "driver/samples/loop", "driver/test/linux/rival"}
+
+// RunIn measures in a virtual machine. root is the repository.
+func RunIn(ctx context.Context, o Options, m Machine, root string) (*Report, error) {
+	kernel, err := vm.Fetch(ctx, o.Log, m.Kernel)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "kshm-bench")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	program, err := buildGuestProgram(ctx, root, dir)
+	if err != nil {
+		return nil, err
+	}
+	options, err := json.Marshal(o)
+	if err != nil {
+		return nil, err
+	}
+	v := vm.Options{Kernel: kernel, Program: program, Args: []string{m.Name, string(options)}, Stderr: o.Log, Progress: o.Log}
+	if v.Modules, err = buildDrivers(ctx, m, root, dir); err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	v.Stdout = &out
+	res, err := vm.Run(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	if res.Exit != 0 {
+		return nil, fmt.Errorf("bench: in %s: exit status %d", m.Name, res.Exit)
+	}
+	report := &Report{}
+	if err := json.Unmarshal(out.Bytes(), report); err != nil {
+		return nil, fmt.Errorf("bench: report of %s: %w", m.Name, err)
+	}
+	for i := range report.Runs {
+		report.Runs[i].About = m.About
+	}
+	return report, nil
+}
+
+func buildGuestProgram(ctx context.Context, root, dir string) (string, error) {
+	program := filepath.Join(dir, "benchguest")
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", program, "./internal/cmd/benchguest")
+	cmd.Dir = root
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("bench: build the guest's program: %w\n%s", err, out)
+	}
+	return program, nil
+}
+
+func buildDrivers(ctx context.Context, m Machine, root, dir string) (modules []vm.Module, err error) {
+	b := deps.Build{Out: filepath.Join(dir, "modules")}
+	for _, d := range drivers {
+		b.Dirs = append(b.Dirs, filepath.Join(root, d))
+	}
+	if err := kernelOf(ctx, m, &b); err != nil {
+		return nil, err
+	}
+	var log bytes.Buffer
+	made, err := deps.BuildModules(ctx, &log, b)
+	if err != nil {
+		io.Copy(os.Stderr, &log)
+		return nil, err
+	}
+	for _, path := range made {
+		modules = append(modules, vm.Module{Path: path})
+	}
+	return modules, nil
+}
+
+// kernelOf says what to build the machine's drivers against.
+func kernelOf(ctx context.Context, m Machine, b *deps.Build) error {
+	if c, ok := deps.Lookup("kernel-" + m.Kernel); ok {
+		b.Kernel = c
+		return nil
+	}
+	k, ok := deps.LookupKernel(m.Kernel)
+	if !ok {
+		return fmt.Errorf("bench: no kernel is called %s", m.Kernel)
+	}
+	dir, err := deps.EnsureKernel(ctx, io.Discard, k, "")
+	b.Headers, b.Make = k.Headers(dir), k.Make()
+	return err
+}

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package bench
+
+import (
+	"encoding/binary"
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	bpfring "github.com/cilium/ebpf/ringbuf"
+)
+
+const (
+	perRun       = 2048 // records that one run of the program makes at most
+	largest      = 65536
+	bpfSleepable = 1 << 4
+	bpfSystem    = 31 // BPF_PROG_TYPE_SYSCALL
+)
+
+// ringbuf is the BPF ring buffer with programs that produce into it, one for
+// each size and batch.
+type ringbuf struct {
+	ring     *ebpf.Map
+	record   *ebpf.Map // that the program copies, its time and sequence in front
+	programs map[[2]int]*ebpf.Program
+}
+
+func openRingbuf() (*ringbuf, error) {
+	r := &ringbuf{programs: map[[2]int]*ebpf.Program{}}
+	var err error
+	if r.ring, err = ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: capacity}); err != nil {
+		return nil, err
+	}
+	if r.record, err = ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: largest, MaxEntries: 1}); err != nil {
+		r.ring.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+func (r *ringbuf) close() {
+	for _, p := range r.programs {
+		p.Close()
+	}
+	r.ring.Close()
+	r.record.Close()
+}
+
+func (r *ringbuf) program(size, batch int) (*ebpf.Program, error) {
+	key := [2]int{size, batch}
+	if p := r.programs[key]; p != nil {
+		return p, nil
+	}
+	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type: ebpf.ProgramType(bpfSystem), Flags: bpfSleepable, License: "MIT", Instructions: r.instructions(size, batch),
+	})
+	if err == nil {
+		r.programs[key] = p
+	}
+	return p, err
+}
+
+// instructions are a program that makes as many records as the first word of
+// its context says, with sequences from the second on, until the ring is full.
+// It answers how many in the first word. A record has the words of struct
+// loop_record in front, as loop makes it.
+func (r *ringbuf) instructions(size, batch int) asm.Instructions {
+	flags := asm.Instructions{asm.Mov.Imm(asm.R4, 0)} // wakes when the reader has caught up
+	if batch > 1 && batch*(size+8) <= capacity/2 {    // wakes once a batch
+		flags = asm.Instructions{
+			asm.Mov.Reg(asm.R4, asm.R1),
+			asm.And.Imm(asm.R4, int32(batch-1)),
+			asm.Add.Imm(asm.R4, int32(batch+1)),
+			asm.Div.Imm(asm.R4, int32(batch)), // 1, and 2 for the last
+		}
+	}
+	return append(append(asm.Instructions{
+		asm.Mov.Reg(asm.R6, asm.R1),
+		asm.LoadMem(asm.R7, asm.R6, 0, asm.DWord),
+		asm.Mov.Imm(asm.R8, 0),
+		asm.LoadMapValue(asm.R9, r.record.FD(), 0),
+
+		asm.JGE.Imm(asm.R8, perRun, "end").WithSymbol("next"),
+		asm.JGE.Reg(asm.R8, asm.R7, "end"),
+		asm.FnKtimeGetNs.Call(),
+		asm.StoreMem(asm.R9, 0, asm.R0, asm.DWord),
+		asm.LoadMem(asm.R1, asm.R6, 8, asm.DWord),
+		asm.Add.Reg(asm.R1, asm.R8),
+		asm.StoreMem(asm.R9, 16, asm.R1, asm.DWord),
+	}, flags...), asm.Instructions{
+		asm.LoadMapPtr(asm.R1, r.ring.FD()),
+		asm.Mov.Reg(asm.R2, asm.R9),
+		asm.Mov.Imm(asm.R3, int32(size)),
+		asm.FnRingbufOutput.Call(),
+		asm.JNE.Imm(asm.R0, 0, "end"),
+		asm.Add.Imm(asm.R8, 1),
+		asm.Ja.Label("next"),
+
+		asm.StoreMem(asm.R6, 0, asm.R8, asm.DWord).WithSymbol("end"),
+		asm.Mov.Imm(asm.R0, 0),
+		asm.Return(),
+	}...)
+}
+
+// ringbuf passes records through the BPF ring buffer, to the library's reader.
+func (g *guest) ringbuf(c trialCase, records int) (result, error) {
+	p, err := g.bpf.program(c.size, c.batch)
+	if err != nil {
+		return result{}, err
+	}
+	reader, err := bpfring.NewReader(g.bpf.ring)
+	if err != nil {
+		return result{}, err
+	}
+	defer reader.Close()
+	return g.together(
+		func() error { return runFor(p, records) },
+		func(r *result) error { return takeFrom(reader, c, records, r) })
+}
+
+// runFor runs the program until it has made n records.
+func runFor(p *ebpf.Program, n int) error {
+	var context [16]byte
+	for done := 0; done < n; {
+		binary.NativeEndian.PutUint64(context[:], uint64(n-done))
+		binary.NativeEndian.PutUint64(context[8:], uint64(done))
+		if _, err := p.Run(&ebpf.RunOptions{Context: context[:], ContextOut: context[:]}); err != nil {
+			return err
+		}
+		done += int(binary.NativeEndian.Uint64(context[:]))
+	}
+	return nil
+}
+
+// takeFrom asks the reader for a record only when there is one, so that it need
+// not sleep.
+func takeFrom(reader *bpfring.Reader, c trialCase, n int, r *result) error {
+	var start time.Time
+	var total uint64
+	var rec bpfring.Record
+	for i := range n {
+		for reader.AvailableBytes() == 0 {
+		}
+		if i == 0 {
+			start = time.Now()
+		}
+		if err := reader.ReadInto(&rec); err != nil {
+			return err
+		}
+		if len(rec.RawSample) < c.size {
+			return fmt.Errorf("a record of %d bytes", len(rec.RawSample))
+		}
+		total += sum(rec.RawSample[:c.size])
+	}
+	r.took, r.records = time.Since(start), uint64(n)
+	runtime.KeepAlive(total)
+	return nil
+}
