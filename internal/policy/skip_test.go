@@ -15,6 +15,8 @@ import (
 var gates = map[string]string{
 	"KSHM_VM":                "make test-vm",
 	"-seeded":                "make test-full",
+	"-faults":                "make test-faults",
+	"KSHM_ALARMS":            "make test-debug and make test-kcsan",
 	"KSHM_TEST_UNPRIVILEGED": "started by another test, as another user",
 }
 

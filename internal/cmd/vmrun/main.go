@@ -49,11 +49,17 @@ func run(ctx context.Context, args []string) int {
 	if err != nil {
 		return 2
 	}
-	ctx, cancel := context.WithTimeout(ctx, f.timeout)
-	defer cancel()
 	if f.o.Kernel, err = vm.FindKernel(ctx, os.Stderr, f.kernel, f.modules); err != nil {
 		return explain(err)
 	}
+	if f.timeout == 0 {
+		f.timeout = 15 * time.Minute
+		if f.o.Kernel.Debug {
+			f.timeout *= 3
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, f.timeout)
+	defer cancel()
 	if err := f.o.ForTest(args[0], args[1:]); err != nil {
 		return explain(err)
 	}
@@ -127,7 +133,7 @@ func parse(args []string) (*flags, []string, error) {
 	fs.IntVar(&f.o.CPUs, "smp", 2, "processors")
 	fs.IntVar(&f.o.HugePages, "hugepages", 0, "huge pages to reserve")
 	fs.StringVar(&f.log, "log", "", "`file` for the kernel log")
-	fs.DurationVar(&f.timeout, "timeout", 15*time.Minute, "after which the machine is killed")
+	fs.DurationVar(&f.timeout, "timeout", 0, "after which the machine is killed (default 15m, 45m with a debug kernel)")
 	fs.BoolVar(&f.verbose, "v", false, "say how long it took")
 	fs.SetOutput(os.Stderr)
 	if err := fs.Parse(args); err != nil {

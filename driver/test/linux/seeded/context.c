@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/* Misuse of locks, contexts, timers and processors. */
+#include <linux/delay.h>
+#include <linux/jiffies.h>
+#include <linux/mutex.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/timer.h>
+#include <linux/workqueue.h>
+#include "seeded.h"
+
+static DEFINE_MUTEX(first);
+static DEFINE_MUTEX(second);
+
+/* No two tasks are needed: that the orders exist is enough. */
+static void lock_inversion(void)
+{
+	mutex_lock(&first);
+	mutex_lock(&second);
+	mutex_unlock(&second);
+	mutex_unlock(&first);
+	mutex_lock(&second);
+	mutex_lock(&first);
+	mutex_unlock(&first);
+	mutex_unlock(&second);
+}
+
+static DEFINE_SPINLOCK(irq_lock);
+
+/* A lock that a timer takes, taken with interrupts on. */
+static void in_timer(struct timer_list *timer)
+{
+	spin_lock(&irq_lock);
+	spin_unlock(&irq_lock);
+}
+
+static void lock_in_interrupt(void)
+{
+	struct timer_list timer;
+
+	spin_lock(&irq_lock);
+	spin_unlock(&irq_lock);
+	timer_setup_on_stack(&timer, in_timer, 0);
+	mod_timer(&timer, jiffies + 1);
+	msleep(50);
+	del_timer_sync(&timer);
+	destroy_timer_on_stack(&timer);
+}
+
+static void sleep_in_atomic(void)
+{
+	spin_lock(&irq_lock);
+	usleep_range(10, 20);
+	spin_unlock(&irq_lock);
+}
+
+static void nothing(struct timer_list *timer)
+{
+}
+
+static void free_active_timer(void)
+{
+	struct timer_list *timer = kmalloc(sizeof(*timer), GFP_KERNEL);
+
+	if (!timer)
+		return;
+	timer_setup(timer, nothing, 0);
+	mod_timer(timer, jiffies + 1000 * HZ);
+	kfree(timer);
+}
+
+static void no_work(struct work_struct *work)
+{
+}
+
+static void free_active_work(void)
+{
+	struct delayed_work *work = kmalloc(sizeof(*work), GFP_KERNEL);
+
+	if (!work)
+		return;
+	INIT_DELAYED_WORK(work, no_work);
+	schedule_delayed_work(work, 1000 * HZ);
+	kfree(work);
+}
+
+/* The test has had the watchdog told to bark after a second or two. */
+static void hung_task(void)
+{
+	unsigned long end = jiffies + 6 * HZ;
+
+	while (time_before(jiffies, end)) {
+		set_current_state(TASK_UNINTERRUPTIBLE);
+		schedule_timeout(6 * HZ);
+	}
+}
+
+static void soft_lockup(void)
+{
+	unsigned long end = jiffies + 8 * HZ;
+
+	preempt_disable();
+	while (time_before(jiffies, end))
+		cpu_relax();
+	preempt_enable();
+}
+
+const struct seeded_bug seeded_context[] = {
+	{ "lock-inversion", lock_inversion },
+	{ "lock-in-interrupt", lock_in_interrupt },
+	{ "sleep-in-atomic", sleep_in_atomic },
+	{ "free-active-timer", free_active_timer },
+	{ "free-active-work", free_active_work },
+	{ "hung-task", hung_task },
+	{ "soft-lockup", soft_lockup },
+	{}
+};
