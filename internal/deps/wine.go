@@ -12,9 +12,10 @@ import (
 	"strings"
 )
 
-// winePackages are those that Wine needs without a screen: no fonts, codecs or
-// drawing.
-var winePackages = regexp.MustCompile(`^(libwine|wine64|libc6|libgcc-s1|libunwind8|liblzma5|libz-mingw-w64)$`)
+// winePackages are those that Wine needs without a screen: no codecs, sound or
+// printing; freetype, without which it complains at every start.
+var winePackages = regexp.MustCompile(`^(libwine|wine64|libc6|libgcc-s1|libunwind8|liblzma5|libz-mingw-w64|` +
+	`libfreetype6|libpng16-16t64|libbrotli1|zlib1g|libbz2-1.0)$`)
 
 const (
 	wineDLLs   = "usr/lib/x86_64-linux-gnu/wine/x86_64-windows"
