@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,7 +43,8 @@ share, and after kill -9 of a process that holds one.
 It runs on this machine's kernel if the driver is loaded there, otherwise on a
 stock Debian kernel in a virtual machine, which takes no right and changes
 nothing. The first run fetches QEMU and the kernel (about 76 MB) and compiles the
-modules from the repository around the working directory.
+modules from the repository around the working directory. On Windows there is no
+virtual machine: install and start the driver first, with kshm driver.
 
 The status is 0 if all was proven that can be proven here, 1 if something is
 wrong, 2 if FILE cannot be used, 3 if this machine lacks something.`,
@@ -83,7 +85,7 @@ func (f *demoFlags) run(c *cobra.Command, args []string) error {
 	screen := demo.NewScreen(c.OutOrStdout(), terminal(c.ErrOrStderr()))
 	o := demo.Options{
 		Path: f.path, Kernel: f.kernel, Progress: c.ErrOrStderr(), Emit: screen.Show,
-		Child: []string{self, demoPart, "share"}, Guest: []string{demoPart, "guest"},
+		Child: []string{self, demoPart, demoChild}, Guest: []string{demoPart, "guest"},
 	}
 	if len(args) == 1 {
 		o.File = args[0]
@@ -116,6 +118,10 @@ func (f *demoFlags) show(w io.Writer, s *demo.Screen, r *demo.Report, err error)
 	e.SetIndent("", "  ")
 	return e.Encode(r)
 }
+
+// demoChild is the part that is killed: where a share is a descriptor, it has
+// an heir; on Windows, it has all the shares that the user may have.
+var demoChild = map[bool]string{false: "share", true: "fill"}[runtime.GOOS == "windows"]
 
 // explainDemo says what kind of trouble it is, and what to do about it.
 func explainDemo(err error) error {
@@ -152,7 +158,7 @@ func newDemoPartCommand() *cobra.Command {
 			if err != nil {
 				return usageError{err}
 			}
-			child, err := self("share")
+			child, err := self(demoChild)
 			if err != nil {
 				return err
 			}
@@ -167,6 +173,9 @@ func newDemoPartCommand() *cobra.Command {
 				return err
 			}
 			return demo.Share(args[0], holder)
+		}},
+		&cobra.Command{Use: "fill DEVICE", Args: cobra.ExactArgs(1), RunE: func(_ *cobra.Command, args []string) error {
+			return demo.Fill(args[0])
 		}},
 		&cobra.Command{Use: "hold", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
 			return demo.Hold(os.NewFile(3, "share"), os.Stdin, os.Stdout)

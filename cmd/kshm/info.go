@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -43,7 +41,7 @@ the status is 3 if there is none of that name or it cannot be opened.`,
 				s.Devices = []deviceReport{askDevice(args[0])}
 				err = s.Devices[0].unavailable()
 			} else {
-				s.Devices = askDevices(deviceDir)
+				s.Devices = askDevices(deviceNames())
 			}
 			if err != nil && !asJSON {
 				return err
@@ -55,16 +53,15 @@ the status is 3 if there is none of that name or it cannot be opened.`,
 	return c
 }
 
-const deviceDir = "/dev/kshm" // Linux; Windows cannot list its devices
-
 // A systemReport is all that `kshm info` says.
 type systemReport struct {
 	OS         string         `json:"os"`
 	Kernel     string         `json:"kernel,omitempty"`
 	LibraryABI string         `json:"library_abi"`
-	Module     bool           `json:"module_loaded"` // kshm.ko
-	Memlock    *uint64        `json:"memlock_bytes"` // null: no limit, or unknown
-	MemlockFor string         `json:"memlock"`       // the same in words
+	Module     *bool          `json:"module_loaded,omitempty"` // kshm.ko, on Linux
+	Memlock    *uint64        `json:"memlock_bytes"`           // null: no limit, or unknown
+	MemlockFor string         `json:"memlock,omitempty"`       // the same in words
+	Trust      string         `json:"trust,omitempty"`         // which drivers Windows loads
 	Devices    []deviceReport `json:"devices"`
 }
 
@@ -87,14 +84,8 @@ type deviceReport struct {
 }
 
 func surveySystem() systemReport {
-	s := systemReport{OS: runtime.GOOS, LibraryABI: fmt.Sprintf("%d.%d", abi.Major, abi.Minor), MemlockFor: "unknown"}
-	release, _ := os.ReadFile("/proc/sys/kernel/osrelease")
-	s.Kernel = strings.TrimSpace(string(release))
-	_, err := os.Stat("/sys/module/kshm")
-	s.Module = err == nil
-	limits, _ := os.ReadFile("/proc/self/limits")
-	status, _ := os.ReadFile("/proc/self/status")
-	s.Memlock, s.MemlockFor = memlock(string(limits), string(status))
+	s := systemReport{OS: runtime.GOOS, LibraryABI: fmt.Sprintf("%d.%d", abi.Major, abi.Minor)}
+	s.survey()
 	return s
 }
 
@@ -123,13 +114,12 @@ func memlock(limits, status string) (bytes *uint64, words string) {
 	return nil, "unknown"
 }
 
-// askDevices asks every device in dir.
-func askDevices(dir string) []deviceReport {
+// askDevices asks every device of the paths.
+func askDevices(paths []string) []deviceReport {
 	reports := []deviceReport{}
-	entries, _ := os.ReadDir(dir)
-	for _, e := range entries {
-		d := askDevice(filepath.Join(dir, e.Name()))
-		d.Name = e.Name()
+	for _, path := range paths {
+		d := askDevice(path)
+		d.Name = path[strings.LastIndexAny(path, `/\`)+1:]
 		reports = append(reports, d)
 	}
 	return reports
@@ -185,10 +175,17 @@ func (s *systemReport) print(w io.Writer, asJSON bool) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "system\t%s\n", strings.TrimSpace(s.OS+" "+s.Kernel))
 	fmt.Fprintf(t, "library\tABI %s\n", s.LibraryABI)
-	fmt.Fprintf(t, "module kshm\t%s\n", map[bool]string{true: "loaded", false: "not loaded"}[s.Module])
-	fmt.Fprintf(t, "this user may lock\t%s\n", s.MemlockFor)
+	if s.Module != nil {
+		fmt.Fprintf(t, "module kshm\t%s\n", map[bool]string{true: "loaded", false: "not loaded"}[*s.Module])
+	}
+	if s.MemlockFor != "" {
+		fmt.Fprintf(t, "this user may lock\t%s\n", s.MemlockFor)
+	}
+	if s.Trust != "" {
+		fmt.Fprintf(t, "drivers must be\t%s\n", s.Trust)
+	}
 	if len(s.Devices) == 0 {
-		fmt.Fprintf(t, "drivers\tnone in %s\n", deviceDir)
+		fmt.Fprintf(t, "drivers\tnone in %s\n", devicePlace)
 	}
 	for _, d := range s.Devices {
 		d.print(t)

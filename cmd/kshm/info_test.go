@@ -50,12 +50,12 @@ func TestAskDevices(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	got := askDevices(dir)
+	got := askDevices([]string{filepath.Join(dir, "a"), filepath.Join(dir, "b")})
 	if len(got) != 2 || got[0].Name != "a" || got[0].Error == "" || got[0].unavailable() == nil {
 		t.Errorf("got %+v", got)
 	}
-	if none := askDevices(filepath.Join(dir, "none")); none == nil || len(none) != 0 {
-		t.Errorf("no folder: %v", none)
+	if none := askDevices(nil); none == nil || len(none) != 0 {
+		t.Errorf("no device: %v", none)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 
 	"kshm"
 	"kshm/internal/deps"
@@ -77,6 +78,9 @@ func (o *Options) run(ctx context.Context, src *Source) (*Report, error) {
 func (o *Options) withoutDriver(err error) error {
 	missing := errors.Is(err, kshm.ErrNotExist) || errors.Is(err, kshm.ErrNotSupported)
 	switch {
+	case runtime.GOOS == "windows" && missing:
+		return &deps.UnavailableError{What: "the driver digest", Err: err,
+			Why: "it is not loaded; as administrator: kshm driver install digest C:\\path\\digest.sys, then kshm driver start digest"}
 	case o.Path == "native":
 		return &deps.UnavailableError{What: "the digest driver", Why: err.Error(), Err: err}
 	case missing:

@@ -85,9 +85,9 @@ func (f *family) close() {
 	}
 }
 
-// kill is step 8: SIGKILL for a child that shares, while a grandchild holds the
-// share's descriptor.
-func (r *runner) kill(ctx context.Context) error {
+// killWithHeir is step 8: SIGKILL for a child that shares, while a grandchild
+// holds the share's descriptor.
+func (r *runner) killWithHeir(ctx context.Context) error {
 	pins := beginPinProof(r.Census)
 	f, err := startFamily(ctx, slices.Concat(r.Child, []string{r.Device.Name()}))
 	if err != nil {

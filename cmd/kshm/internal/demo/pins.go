@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -19,6 +20,9 @@ type Census func() (int64, error)
 // SystemCensus asks the running kernel. The counters are kept per processor;
 // writing stat_refresh sums them up, which takes root.
 func SystemCensus() (int64, error) {
+	if runtime.GOOS == "windows" {
+		return 0, errors.New("Windows does not tell programs how many pages are locked")
+	}
 	err := os.WriteFile("/proc/sys/vm/stat_refresh", []byte("1"), 0)
 	if errors.Is(err, fs.ErrPermission) {
 		return 0, errors.New("only root may read the system's count of pinned pages")

@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -32,8 +31,8 @@ type Job struct {
 	Source io.Reader    // the file
 	Size   int64        // bytes of it
 	Census Census
-	// Child starts this program again as the child that is killed, whose
-	// arguments it appends to; nil if there can be none.
+	// Child starts this program again as the child that is killed (Share, or
+	// Fill on Windows), whose arguments it appends to; nil if there can be none.
 	Child []string
 	Emit  Emit
 }
@@ -94,7 +93,7 @@ func (r *runner) run(ctx context.Context) error {
 	if err != nil || r.Child == nil {
 		return err
 	}
-	return r.kill(ctx)
+	return r.killChild(ctx)
 }
 
 func (r *runner) say(step int, lane Lane, format string, args ...any) {
@@ -132,7 +131,11 @@ func (r *runner) begin() error {
 	r.facts.PagesShared = int64(st.Pinned) / int64(os.Getpagesize())
 	r.facts.PinUS, r.facts.MapUS = micros(st.PinTime), micros(st.MapTime)
 	r.pins.shared(r.facts.PagesShared)
-	r.say(3, Kernel, "%d pages pinned in %.0f µs", r.facts.PagesShared, r.facts.PinUS)
+	if st.PinTime > 0 {
+		r.say(3, Kernel, "%d pages pinned in %.0f µs", r.facts.PagesShared, r.facts.PinUS)
+	} else {
+		r.say(3, Kernel, "%d pages pinned before the driver saw the request", r.facts.PagesShared)
+	}
 	r.say(4, Kernel, "mapped for the driver in %.0f µs; SHARE stays pending", r.facts.MapUS)
 	return nil
 }
@@ -189,8 +192,3 @@ func (r *runner) sayPins(step int, leaked *int64, pages int64, why error) {
 }
 
 func micros(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }
-
-func kernelRelease() string {
-	b, _ := os.ReadFile("/proc/sys/kernel/osrelease")
-	return strings.TrimSpace(string(b))
-}
