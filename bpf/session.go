@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package bpf
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/cilium/ebpf"
+
+	"kshm"
+	"kshm/internal/sys"
+	"kshm/ring"
+)
+
+// session is one share: an instance whose programs may use the memory.
+type session struct {
+	t    *transport
+	in   *instance
+	g    *geometry
+	bell *doorbell
+
+	kicks   sync.RWMutex // held by kicks; by the end, for writing
+	endOnce sync.Once
+	endErr  error
+	reason  kshm.Reason // set by the end
+
+	mu    sync.Mutex
+	final *state
+}
+
+// begin makes the share in the kernel. Hooks are attached before programs may
+// begin, so that either all of them count or none does.
+func (t *transport) begin(in *instance, mem []byte, g *geometry, cookie uint64) (*session, error) {
+	for _, group := range g.groups {
+		if err := ring.Format(mem, group); err != nil {
+			return nil, err
+		}
+	}
+	bell, err := openDoorbell(in.Maps[doorbellMap])
+	if err != nil {
+		return nil, err
+	}
+	s := &session{t: t, in: in, g: g, bell: bell}
+	steps := []command{{Op: opShare, Base: sys.AddressOf(mem), Length: uint64(len(mem)), Cookie: cookie}}
+	for _, o := range g.outputs {
+		steps = append(steps, command{Op: opOutput, Index: uint32(o.slot), Offset: uint64(o.offset), Capacity: uint32(o.capacity)})
+	}
+	for i, p := range g.inputs {
+		steps = append(steps, command{Op: opInput, Index: uint32(i), Offset: uint64(p.offset), Capacity: uint32(p.capacity)})
+	}
+	for _, step := range steps {
+		if err = in.run(step); err != nil {
+			err = fmt.Errorf("step %d of the share: %w", step.Op, err)
+			break
+		}
+	}
+	if err == nil {
+		err = t.attach(in)
+	}
+	if err == nil {
+		err = in.run(command{Op: opLive})
+	}
+	if err != nil {
+		s.quiesce()
+		bell.close()
+		bell.unmap()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Kick runs the object's kshm_kick.
+func (s *session) Kick() error {
+	s.kicks.RLock()
+	defer s.kicks.RUnlock()
+	if s.last() != nil {
+		return sys.ErrEnded
+	}
+	p := s.in.Programs[kickProgram]
+	if p == nil {
+		return fmt.Errorf("%w: the object has no KSHM_KICK", kshm.ErrNotSupported)
+	}
+	result, err := p.Run(&ebpf.RunOptions{})
+	if err != nil {
+		return err
+	}
+	return retval(result)
+}
+
+// Pump sleeps on the doorbell. A program that rings it makes records, so from
+// then on they may wait for each other: until the timer finds none.
+func (s *session) Pump(wake func(events uint64)) error {
+	for {
+		err := s.bell.wait()
+		if err != nil {
+			s.stop(kshm.EndGone) // unless it has ended: nothing will be heard of it any more
+			return s.reason.Err()
+		}
+		now, err := s.look()
+		if err != nil {
+			s.stop(kshm.EndGone)
+			return s.reason.Err()
+		}
+		wake(now.Events)
+		if now.CorruptWhy != 0 {
+			s.stop(kshm.EndCorrupt)
+			return s.reason.Err()
+		}
+		if now.Ticking == 0 {
+			s.tick()
+		}
+	}
+}
+
+// tick starts the timer. A share that ends has none.
+func (s *session) tick() {
+	s.kicks.RLock()
+	defer s.kicks.RUnlock()
+	if s.last() == nil {
+		_ = s.in.run(command{Op: opTick})
+	}
+}
+
+func (s *session) last() *state {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.final
+}
+
+// look reads the kernel's word on the share: its last one after the end.
+func (s *session) look() (state, error) {
+	s.kicks.RLock()
+	defer s.kicks.RUnlock()
+	if final := s.last(); final != nil {
+		return *final, nil
+	}
+	return s.in.state()
+}
+
+func (s *session) Stats() (kshm.Stats, error) {
+	st, err := s.look()
+	if err != nil {
+		return kshm.Stats{}, err
+	}
+	stats := kshm.Stats{Length: st.Length, Kicks: st.Kicks, Events: st.Events, Wakes: st.Events - st.Failures,
+		CorruptOffset: st.CorruptOffset, CorruptWhy: st.CorruptWhy}
+	if s.last() != nil {
+		stats.Reason = s.reason
+	} else {
+		stats.Pinned = st.Length // the arena's pages are not swapped or moved
+	}
+	return stats, nil
+}
+
+func (s *session) End() error { return s.stop(kshm.EndDone) }
+
+func (s *session) Close() error {
+	s.bell.unmap()
+	return nil
+}
+
+// stop ends the share, once.
+func (s *session) stop(why kshm.Reason) error {
+	s.endOnce.Do(func() {
+		s.kicks.Lock()
+		defer s.kicks.Unlock()
+		err := s.quiesce()
+		final, e := s.in.state()
+		if e != nil {
+			final = state{}
+		}
+		s.mu.Lock()
+		s.reason, s.final = why, &final
+		s.mu.Unlock()
+		s.endErr = errors.Join(err, e, s.bell.close(), s.in.close())
+		s.t.ended()
+	})
+	return s.endErr
+}
+
+// quiesce returns when no program uses the memory, and none will.
+func (s *session) quiesce() error {
+	hooks := len(s.in.links) > 0
+	errs := []error{s.in.run(command{Op: opStop}), s.in.detach(), ignore(s.in.run(command{Op: opCancel}), syscall.EINVAL)}
+	for _, o := range s.g.outputs {
+		errs = append(errs, s.takeBack(command{Op: opTake, Index: uint32(o.slot)}))
+	}
+	for i := range s.g.inputs {
+		errs = append(errs, s.takeBack(command{Op: opTakeInput, Index: uint32(i)}))
+	}
+	if hooks {
+		// A program that had been started and has not yet looked whether there
+		// is a share finds none; it must have returned all the same.
+		errs = append(errs, sys.GracePeriod())
+	}
+	return errors.Join(errs...)
+}
+
+// takeBack waits until whoever holds a slot has left it. Nobody enters, so it
+// takes as long as a program that was in the middle of a record.
+func (s *session) takeBack(c command) error {
+	for pause := time.Microsecond; ; pause = min(2*pause, time.Millisecond) {
+		err := s.in.run(c)
+		if !errors.Is(err, syscall.EBUSY) {
+			return ignore(err, syscall.EINVAL)
+		}
+		time.Sleep(pause)
+	}
+}
+
+// ignore is err, unless it is what.
+func ignore(err, what error) error {
+	if errors.Is(err, what) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package bpf
+
+import (
+	"sync/atomic"
+	"unsafe"
+)
+
+// word and half are the shared words at an offset of mem, which is in bounds
+// and aligned.
+func word(mem []byte, at int) *atomic.Uint64 { return (*atomic.Uint64)(unsafe.Pointer(&mem[at])) }
+
+func half(mem []byte, at int) *atomic.Uint32 { return (*atomic.Uint32)(unsafe.Pointer(&mem[at])) }
+
+const stateSize = uint32(unsafe.Sizeof(state{}))

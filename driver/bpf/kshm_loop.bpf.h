@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * kshm_loop.bpf.h - loops whose end the verifier cannot see. For programs that
+ * copy or fill records of any length; included on demand.
+ */
+#ifndef KSHM_LOOP_BPF_H
+#define KSHM_LOOP_BPF_H
+
+/*
+ * The condition of a loop: the kernel counts the turns and ends the loop after
+ * some millions, whatever the condition says. Counters start from values that
+ * the verifier does not know, or it looks at each turn.
+ */
+#define KSHM_MAY(condition)                                                      \
+	({                                                                       \
+		__label__ over_, on_;                                            \
+		int may_ = 1;                                                    \
+		__asm__ volatile goto("may_goto %l[over_]" : : : : over_);       \
+		goto on_;                                                        \
+over_:                                                                           \
+		may_ = 0;                                                        \
+on_:                                                                             \
+		may_ && (condition);                                             \
+	})
+
+/* Write count words, a line at a time while there is one. */
+KSHM_ONCE int kshm_fill_at(kshm_u64 at, kshm_u32 count, kshm_u64 value)
+{
+	kshm_u64 KSHM_SHARED *to = (kshm_u64 KSHM_SHARED *)at;
+
+	kshm_share();
+	while (KSHM_MAY(count >= 8)) {
+		to[0] = value;
+		to[1] = value;
+		to[2] = value;
+		to[3] = value;
+		to[4] = value;
+		to[5] = value;
+		to[6] = value;
+		to[7] = value;
+		to += 8;
+		count -= 8;
+	}
+	while (KSHM_MAY(count)) {
+		*to++ = value;
+		count--;
+	}
+	return 0;
+}
+
+#define kshm_fill(to, count, value) kshm_fill_at((kshm_u64)(to), count, value)
+
+/* Copy count words within the arena. */
+KSHM_ONCE int kshm_copy_at(kshm_u64 at, kshm_u64 source, kshm_u32 count)
+{
+	kshm_u64 KSHM_SHARED *to = (kshm_u64 KSHM_SHARED *)at;
+	const kshm_u64 KSHM_SHARED *from = (const kshm_u64 KSHM_SHARED *)source;
+
+	kshm_share();
+	while (KSHM_MAY(count)) {
+		*to++ = kshm_read(from);
+		from++;
+		count--;
+	}
+	return 0;
+}
+
+#define kshm_copy(to, from, count) kshm_copy_at((kshm_u64)(to), (kshm_u64)(from), count)
+
+#endif /* KSHM_LOOP_BPF_H */

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT
+/*
+ * loop.bpf.c - the loop driver as eBPF programs. A kick sends each record of
+ * every TO_KERNEL ring back through the ring of the CPU that it runs on; one
+ * that does not fit there it drops. In a share without rings it answers: the
+ * first word is the question, the second becomes its complement. loop_produce
+ * makes records of its own, as many as it is told.
+ */
+#include "../../bpf/kshm.bpf.h"
+#include "../../bpf/kshm_loop.bpf.h"
+
+char _license[] SEC("license") = "Dual MIT/GPL";
+
+struct loop_burst {
+	kshm_u64 records; /* in: to produce; out: not done for want of space */
+	kshm_u64 first;	  /* value of the words of the first record; then one more each */
+	kshm_u32 size;	  /* bytes per record, multiple of 8 */
+	kshm_u32 batch;	  /* records per flush; 0: as kshm_exit() decides */
+};
+
+SEC("syscall")
+int loop_produce(struct loop_burst *args)
+{
+	kshm_u64 left = args->records, n = args->first;
+	kshm_u32 size = args->size, batch = args->batch, open = 0;
+	struct kshm_slot *s = kshm_enter();
+
+	if (!s)
+		return KSHM_EBUSY;
+	while (KSHM_MAY(left)) {
+		kshm_u64 KSHM_SHARED *to = kshm_reserve(s, size);
+
+		if (!to)
+			break;
+		kshm_fill(to, size / 8, n);
+		kshm_commit(s, size);
+		n++;
+		left--;
+		if (++open == batch) {
+			kshm_flush(s);
+			open = 0;
+		}
+	}
+	if (batch)
+		kshm_flush(s);
+	kshm_exit(s);
+	args->records = left;
+	return 0;
+}
+
+/* Echo all records of one ring. Returns 0 if more may have come meanwhile. */
+KSHM_INLINE int loop_echo(struct kshm_slot *s, struct kshm_input *in)
+{
+	const kshm_u64 KSHM_SHARED *from = NULL;
+	kshm_u64 KSHM_SHARED *to;
+
+	kshm_input_awake(in);
+	while (KSHM_MAY(from = kshm_input_next(in))) {
+		to = kshm_reserve(s, in->length);
+		if (to) {
+			kshm_copy(to, from, (in->length + 7) / 8);
+			kshm_commit(s, in->length);
+		} else {
+			kshm_drop(s);
+		}
+		kshm_input_release(in);
+	}
+	return kshm_input_sleep(in);
+}
+
+KSHM_ONCE int loop_ring(kshm_u32 n)
+{
+	struct kshm_input *in = kshm_input_enter(n);
+	struct kshm_slot *s;
+
+	if (!in)
+		return 0;
+	s = kshm_enter();
+	if (s) {
+		while (KSHM_MAY(!loop_echo(s, in)))
+			;
+		kshm_flush(s);
+		kshm_exit(s);
+	}
+	kshm_input_exit(in);
+	return 0;
+}
+
+/* No rings: one word asks, the next one answers. */
+KSHM_INLINE int loop_answer(struct kshm_state *c)
+{
+	kshm_u64 KSHM_SHARED *words = (kshm_u64 KSHM_SHARED *)kshm_memory(c);
+	struct kshm_slot *s = kshm_enter();
+
+	if (!s)
+		return KSHM_EBUSY;
+	kshm_write(&words[1], ~kshm_read(&words[0]));
+	kshm_exit(s);
+	kshm_notify();
+	return 0;
+}
+
+KSHM_KICK
+{
+	struct kshm_state *c = kshm_share();
+	kshm_u32 zero = 0, n;
+	struct kshm_input *in = kshm_bpf_lookup(&kshm_inputs, &zero);
+
+	if (!c || !in)
+		return 0;
+	if (kshm_read(&in->state) == KSHM_SLOT_CLOSED && c->length >= 16)
+		return loop_answer(c);
+	for (n = 0; n < 8; n++)
+		loop_ring(n);
+	return 0;
+}
