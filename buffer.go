@@ -29,12 +29,23 @@ type Buffer struct {
 //
 // Errors: ErrInvalid for an empty or misaligned mem.
 func Wrap(mem []byte) (*Buffer, error) {
-	if len(mem) == 0 {
-		return nil, &OpError{Op: "wrap", Err: fmt.Errorf("%w: no memory", ErrInvalid), Remedy: "give 1 byte or more"}
-	}
 	if off := sys.PageOffset(mem); off != 0 {
 		return nil, &OpError{Op: "wrap", Err: fmt.Errorf("%w: start is %d bytes into a page", ErrInvalid, off),
 			Remedy: "map the memory with mmap or VirtualAlloc, or use Device.Alloc"}
+	}
+	return WrapAny(mem)
+}
+
+// WrapAny is Wrap for memory that starts anywhere: inside another structure,
+// say, or in a C program's heap. Drivers of the classic recipe take it, opened
+// WithCodes; other devices refuse to share it, with ErrInvalid, unless it
+// happens to start on a page. The driver can reach the rest of the first and
+// the last page as well.
+//
+// Errors: ErrInvalid for an empty mem.
+func WrapAny(mem []byte) (*Buffer, error) {
+	if len(mem) == 0 {
+		return nil, &OpError{Op: "wrap", Err: fmt.Errorf("%w: no memory", ErrInvalid), Remedy: "give 1 byte or more"}
 	}
 	return &Buffer{mem: mem[:len(mem):len(mem)], closed: new(atomic.Bool)}, nil
 }

@@ -6,6 +6,8 @@ import (
 	"context"
 	"fmt"
 	"sync"
+
+	"kshm/internal/sys"
 )
 
 // Device is an open kshm driver. It is safe for concurrent use.
@@ -99,8 +101,12 @@ func (d *Device) Share(b *Buffer, o *ShareOptions) (*Share, error) {
 	if err := b.hold(); err != nil {
 		return nil, opError("share", d.name, err)
 	}
-	// Not under the lock: pinning may wait for the memory for a long time.
-	session, err := d.transport.Share(b.mem, *o)
+	err := d.checkStart(b.mem)
+	var session Session
+	if err == nil {
+		// Not under the lock: pinning may wait for the memory for a long time.
+		session, err = d.transport.Share(b.mem, *o)
+	}
 	if err != nil {
 		b.release()
 		return nil, opError("share", d.name, err)
@@ -111,6 +117,16 @@ func (d *Device) Share(b *Buffer, o *ShareOptions) (*Share, error) {
 	d.mu.Unlock()
 	go st.pump()
 	return newShare(st), nil
+}
+
+// checkStart refuses memory that does not start where the driver wants it.
+func (d *Device) checkStart(mem []byte) error {
+	align := d.transport.Info().PageSize
+	if align <= 1 || sys.OffsetIn(mem, align) == 0 {
+		return nil
+	}
+	return &OpError{Err: fmt.Errorf("%w: the memory does not start at a multiple of %d", ErrInvalid, align),
+		Remedy: "use Alloc, or memory from mmap or VirtualAlloc"}
 }
 
 // beginShare counts a Share in, which Close will wait for; false if the device

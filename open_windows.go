@@ -5,7 +5,6 @@ package kshm
 import (
 	"fmt"
 	"math"
-	"os"
 	"strings"
 
 	"kshm/internal/sys"
@@ -44,7 +43,7 @@ type classicTransport struct {
 
 func newClassicTransport(d *sys.Device, name string, c openConfig) *classicTransport {
 	info := Info{KernelSide: "Windows driver", Driver: strings.TrimPrefix(name, devicePrefix),
-		Features: FeatureControl, PageSize: os.Getpagesize(), MinLength: 1, MaxLength: math.MaxUint32}
+		Features: FeatureControl, PageSize: 1, MinLength: 1, MaxLength: math.MaxUint32}
 	if c.share.Method() == MethodInDirect {
 		info.Features |= FeatureShareRead
 	}

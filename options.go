@@ -53,7 +53,8 @@ type openConfig struct {
 
 // WithCodes opens a driver of the classic recipe that is not built on kshm's
 // kit: it takes the buffer with the code share and ends the share with the
-// code done. Windows only.
+// code done. Such a driver takes memory at any address (see WrapAny) of up to
+// 4 GiB less one byte. Windows only.
 func WithCodes(share, done ControlCode) Option {
 	return func(c *openConfig) { c.share, c.done, c.codes = share, done, true }
 }

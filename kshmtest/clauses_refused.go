@@ -79,6 +79,11 @@ func refusedMisaligned(b *bench) {
 		if off < mem.Len() {
 			_, err := kshm.Wrap(mem.Bytes()[off:])
 			b.mustBe("misaligned memory", err, kshm.ErrInvalid)
+			buf, err := kshm.WrapAny(mem.Bytes()[off:])
+			b.ok(err)
+			_, err = be.Device.Share(buf, nil)
+			b.mustBe("misaligned memory", err, kshm.ErrInvalid)
+			b.ok(buf.Close())
 		}
 	}
 	b.shareOf(be, mem).round()

@@ -8,9 +8,10 @@ import (
 )
 
 // PageOffset is how many bytes into its page mem starts.
-func PageOffset(mem []byte) int {
-	return int(uintptr(unsafe.Pointer(unsafe.SliceData(mem))) % uintptr(os.Getpagesize()))
-}
+func PageOffset(mem []byte) int { return OffsetIn(mem, os.Getpagesize()) }
+
+// OffsetIn is how far beyond a multiple of align mem starts, in bytes.
+func OffsetIn(mem []byte, align int) int { return int(address(mem) % uint64(align)) }
 
 // address is the first byte's address, as the kernel's commands take it.
 func address(mem []byte) uint64 {

@@ -71,6 +71,41 @@ func TestClassic(t *testing.T) {
 	}
 }
 
+// Any address and any length: the bytes around those that are shared stay.
+func TestClassicAnyAddress(t *testing.T) {
+	dev := openClassic(t)
+	whole, err := dev.Alloc(4*4096, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mem := whole.Bytes()
+	for _, at := range []struct{ off, n int }{{1, 1}, {4095, 1}, {4095, 2}, {7, 4096}, {100, 3*4096 + 5}, {0, 4 * 4096}, {4*4096 - 1, 1}} {
+		clear(mem)
+		buf, err := kshm.WrapAny(mem[at.off : at.off+at.n])
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := dev.Share(buf, nil)
+		if err != nil {
+			t.Fatalf("%d bytes at %d: %v", at.n, at.off, err)
+		}
+		if _, err := dev.Control(t.Context(), codePoke, nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(s.Close(), buf.Close()); err != nil {
+			t.Fatal(err)
+		}
+		for i, b := range mem {
+			if inside := i >= at.off && i < at.off+at.n; (b == 1) != inside || b > 1 {
+				t.Fatalf("%d bytes at %d: byte %d is %d", at.n, at.off, i, b)
+			}
+		}
+	}
+	if err := whole.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // The driver's event by name: each of its events wakes the waiters.
 func TestClassicEventByName(t *testing.T) {
 	name, err := windows.UTF16PtrFromString(`Global\MyDriverEvent`)
