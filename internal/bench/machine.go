@@ -78,7 +78,11 @@ func RunIn(ctx context.Context, o Options, m Machine, root string) (*Report, err
 	if err != nil {
 		return nil, err
 	}
-	v := vm.Options{Kernel: kernel, Program: program, Args: []string{m.Name, string(options)}, Stderr: o.Log, Progress: o.Log}
+	v := vm.Options{
+		Kernel: kernel, Program: program, Args: []string{m.Name, string(options)}, Stderr: o.Log, Progress: o.Log,
+		// A signal costs as much as many records where system calls are slow.
+		Env: []string{"GODEBUG=asyncpreemptoff=1", "GOGC=off"},
+	}
 	if v.Modules, err = buildDrivers(ctx, m, root, dir); err != nil {
 		return nil, err
 	}

@@ -26,7 +26,7 @@ func umlCommand(ctx context.Context, _ Accel, o Options) *exec.Cmd {
 		"mem=" + strconv.Itoa(o.Memory) + "M", "ncpus=" + strconv.Itoa(o.CPUs), "seccomp=on",
 		"initrd=/proc/self/fd/4",
 		"con=null", "con0=null,fd:1", "console=tty0",
-		"ssl=null", "ssl0=null,fd:3", "kshm.port=/dev/ttyS0", "kshm.halt",
+		"ssl=null", "ssl0=null,fd:3", "kshm.port=/dev/ttyS0", "kshm.halt=1",
 		"quiet", "panic=-1", "oops=panic",
 	}
 	cmd := exec.CommandContext(ctx, o.Kernel.Image, append(args, o.Cmdline...)...)

@@ -131,6 +131,7 @@ static void run_task(struct source *src)
 	}
 }
 
+#ifdef CONFIG_HAVE_HW_BREAKPOINT
 static void nmi(struct perf_event *event, struct perf_sample_data *data, struct pt_regs *regs)
 {
 	struct source *src = event->overflow_handler_context;
@@ -167,6 +168,12 @@ static void run_nmi(struct source *src, struct loop_result *r)
 	r->nested = nested.next;
 	r->nested_dropped = nested.dropped;
 }
+#else
+static void run_nmi(struct source *src, struct loop_result *r)
+{
+	src->err = -EOPNOTSUPP;
+}
+#endif
 
 static void run(struct source *src, struct loop_result *r)
 {

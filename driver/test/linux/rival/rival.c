@@ -264,7 +264,7 @@ static long consume_all(struct rival *r, struct rival_job *job)
 /* The line is odd when it is the second side's turn. */
 static long ping(struct rival *r, struct rival_job *job)
 {
-	unsigned long deadline = jiffies + HZ;
+	unsigned long deadline = jiffies + LOOP_SECONDS * HZ;
 	u64 mine = job->size == 2, begin = ktime_get_ns(), n, seen;
 
 	for (n = 0; n < job->records; n++) {
