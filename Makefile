@@ -7,11 +7,11 @@
 
 KERNELS  := 6.1 6.12
 MODULES  := driver/linux driver/samples/digest driver/samples/loop driver/test/linux/probe
-KERNEL_C := driver/linux/*.[ch] driver/samples/*/*_linux.[ch] driver/test/linux/probe/*.[ch]
+KERNEL_C := driver/linux/*.[ch] driver/samples/*/*_linux.[ch] driver/test/linux/*/*.[ch]
 
 # What programs import, and what needs the modules loaded.
 LIBRARY   := . ./ring ./kshmtest ./internal/sys ./internal/abi
-KERNEL_GO := ./driver/test/linux ./cmd/kshm/internal/demo ./examples/hello
+KERNEL_GO := ./driver/test/linux ./driver/test/linux/storm ./cmd/kshm/internal/demo ./examples/hello
 
 DEPS := go run ./internal/cmd/deps
 WITH := $(DEPS) with
@@ -75,10 +75,32 @@ modules:
 build/vmrun:
 	go build -o $@ ./internal/cmd/vmrun
 
+# What go test runs a kernel's tests with.
+in = CGO_ENABLED=0 go test -tags kernel -count=1 -exec "$(CURDIR)/build/vmrun -kernel $(1) -hugepages 16 -file $(CURDIR)/build/$(1)/digest.ko:/modules/digest.ko $(patsubst %,-module $(CURDIR)/build/$(1)/%.ko,$(notdir $(MODULES:linux=kshm)))"
+
 define run-in-vm
-CGO_ENABLED=0 go test -tags kernel -count=1 -exec "$(CURDIR)/build/vmrun -kernel $(1) -hugepages 16 -file $(CURDIR)/build/$(1)/digest.ko:/modules/digest.ko $(patsubst %,-module $(CURDIR)/build/$(1)/%.ko,$(notdir $(MODULES:linux=kshm)))" $(KERNEL_GO)
+$(call in,$(1)) $(KERNEL_GO)
 
 endef
+
+# Kernels made to find bugs, compiled from source once, which takes an hour:
+# first the bugs of a broken module, each of which they must find, and then the
+# tests, in which they must find nothing.
+DEBUG_TESTS := -v -timeout 60m ./driver/test/linux -storm 60s
+.PHONY: test-debug test-kcsan test-faults modules-debug-6.12 modules-kcsan-6.12
+test-debug: modules-debug-6.12 build/vmrun ## memory, locks, contexts: the tests in a kernel that checks them
+	KSHM_ALARMS=debug-6.12 go test -count=1 -v -timeout 60m ./driver/test/linux/alarms
+	$(call in,debug-6.12) $(DEBUG_TESTS)
+
+test-kcsan: modules-kcsan-6.12 build/vmrun ## data races: the tests in a kernel that looks for them
+	KSHM_ALARMS=kcsan-6.12 go test -count=1 -v -timeout 60m ./driver/test/linux/alarms
+	$(call in,kcsan-6.12) $(DEBUG_TESTS)
+
+test-faults: modules-debug-6.12 build/vmrun ## every call, made to fail at each point of its way
+	$(call in,debug-6.12) -v -timeout 60m ./driver/test/linux -run '^TestFaults$$' -faults
+
+modules-debug-6.12 modules-kcsan-6.12: modules-%:
+	$(WITH) perl qemu -- $(DEPS) build-module -strict -kernel $* $(MODULES)
 
 .PHONY: drivers
 drivers: ## build the Windows drivers into build/windows, signed for tests
