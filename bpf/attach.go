@@ -13,8 +13,10 @@ import (
 	"github.com/cilium/ebpf/link"
 )
 
-// attach finds the hooks that an object's sections name.
-func attachAll(spec *ebpf.CollectionSpec, c *ebpf.Collection) (links []link.Link, err error) {
+// Attach attaches the programs of a loaded object where their sections say:
+// tp_btf/NAME, raw_tp/NAME and tracepoint/GROUP/NAME. Other programs are left
+// alone. It is what Options.Attach is without one, and may be part of one.
+func Attach(spec *ebpf.CollectionSpec, c *ebpf.Collection) (links []link.Link, err error) {
 	var names []string
 	for name := range spec.Programs {
 		names = append(names, name)
@@ -33,9 +35,6 @@ func attachAll(spec *ebpf.CollectionSpec, c *ebpf.Collection) (links []link.Link
 	return links, nil
 }
 
-// attachOne attaches a program by its section: tp_btf/NAME, raw_tp/NAME or
-// tracepoint/GROUP/NAME. Programs of other sections are not hooks, or only the
-// object's user knows where they belong.
 func attachOne(spec *ebpf.ProgramSpec, p *ebpf.Program) (link.Link, error) {
 	switch spec.Type {
 	case ebpf.Tracing:

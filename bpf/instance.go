@@ -12,7 +12,6 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
-	"github.com/cilium/ebpf/link"
 )
 
 // The names of kshm.bpf.h.
@@ -72,7 +71,7 @@ const (
 // instance is an object in the kernel: maps and programs for one share.
 type instance struct {
 	*ebpf.Collection
-	links []link.Link
+	links []io.Closer
 }
 
 // newInstance creates the object's maps, with the given ones in their places,

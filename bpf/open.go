@@ -39,8 +39,7 @@ type Options struct {
 	// share. They stay the caller's.
 	Maps map[string]*ebpf.Map
 	// Attach attaches the programs of a new share and returns what keeps them
-	// attached, which the share closes. nil: programs of the sections
-	// tp_btf/NAME, raw_tp/NAME and tracepoint/GROUP/NAME are attached there.
+	// attached, which the share closes. nil: what the function Attach does.
 	Attach func(*ebpf.Collection) ([]link.Link, error)
 }
 
@@ -115,7 +114,7 @@ func open(spec *ebpf.CollectionSpec, o Options) (*transport, error) {
 	}
 	if t.spare, err = t.load(); err != nil {
 		a.close()
-		return nil, err
+		return nil, rights(err)
 	}
 	return t, nil
 }

@@ -24,17 +24,22 @@ var capabilities = []struct {
 
 const allCapabilities = 21 // CAP_SYS_ADMIN stands for both
 
-// probe says what an arena that cannot be had means.
+// probe says what it means that there can be no arena.
 func probe(err error) error {
-	switch {
-	case errors.Is(err, syscall.EPERM):
-		return &kshm.OpError{Err: fmt.Errorf("%w: this process lacks %s, which loading eBPF programs takes: %w", kshm.ErrPermission, missingCapabilities(), err),
-			Remedy: "run as root, or be handed a loaded object: see bpf.Receive"}
-	case errors.Is(err, syscall.EINVAL), errors.Is(err, kshm.ErrNotSupported):
-		return &kshm.OpError{Err: fmt.Errorf("%w: this kernel, %s, has no BPF arena: %w", kshm.ErrNotSupported, release(), err),
+	if errors.Is(err, syscall.EINVAL) || errors.Is(err, kshm.ErrNotSupported) {
+		return &kshm.OpError{Err: fmt.Errorf("%w: this kernel, %s, has no BPF arena", kshm.ErrNotSupported, release()),
 			Remedy: "use Linux 6.9 or later, or kshm's kernel module"}
 	}
-	return err
+	return rights(err)
+}
+
+// rights says which capability a refusal asks for.
+func rights(err error) error {
+	if !errors.Is(err, syscall.EPERM) {
+		return err
+	}
+	return &kshm.OpError{Err: fmt.Errorf("%w: this process lacks %s, which loading eBPF programs takes", kshm.ErrPermission, missingCapabilities()),
+		Remedy: "run as root, or be handed a loaded object: see bpf.Receive"}
 }
 
 func missingCapabilities() string {
@@ -79,6 +84,9 @@ func release() string {
 
 // openError is err as an error of Open.
 func openError(name string, err error) error {
+	if name == "" {
+		name = "bpf"
+	}
 	e := &kshm.OpError{Op: "open", Device: name, Err: err}
 	if inner, ok := errors.AsType[*kshm.OpError](err); ok {
 		e.Err, e.Remedy = inner.Err, inner.Remedy

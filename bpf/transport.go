@@ -111,12 +111,15 @@ func (t *transport) attach(in *instance) (err error) {
 	var links []link.Link
 	switch {
 	case t.spec == nil: // the loader has
+	case len(in.links) > 0: // Load has
 	case t.options.Attach != nil:
 		links, err = t.options.Attach(in.Collection)
 	default:
-		links, err = attachAll(t.spec, in.Collection)
+		links, err = Attach(t.spec, in.Collection)
 	}
-	in.links = append(in.links, links...)
+	for _, l := range links {
+		in.links = append(in.links, l)
+	}
 	return err
 }
 

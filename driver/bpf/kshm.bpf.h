@@ -139,7 +139,6 @@ enum {
 struct kshm_slot {
 	kshm_u32 state;
 	kshm_u32 again;	 /* a doorbell was not accepted: try again */
-	kshm_u64 nested; /* in a CPU's first slot: programs that found none free */
 	struct kshm_producer producer;
 	kshm_u64 pad[8];
 };
@@ -290,7 +289,7 @@ KSHM_ONCE kshm_u32 kshm_enter_nested(kshm_u32 first)
 	}
 	s = kshm_bpf_lookup(&kshm_slots, &first);
 	if (s && kshm_read(&s->state) != KSHM_SLOT_CLOSED)
-		__sync_fetch_and_add(&s->nested, 1);
+		__sync_fetch_and_add(&s->producer.nested, 1);
 	return ~0u;
 }
 

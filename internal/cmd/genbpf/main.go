@@ -27,6 +27,8 @@ type object struct {
 
 var objects = []object{
 	{"bpf/loop", "driver/samples/loop/loop.bpf.c", "loop", []string{"loop_burst"}},
+	{"bpf/live", "driver/test/bpf/live.bpf.c", "live", nil},
+	{"bpf/live", "driver/test/bpf/count.bpf.c", "count", nil},
 }
 
 func main() {

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux && amd64
+
+package live
+
+import "github.com/cilium/ebpf"
+
+// Syscall is the number of the system call that no kernel has, and Name what
+// the threads are called that enter it.
+const (
+	Syscall = 27507
+	Name    = "kshmlive"
+)
+
+// Load returns the object whose hooks make records of size bytes, a multiple
+// of 8 from 32 on: nanoseconds, number within its CPU, u32 CPU, u32 source,
+// complement of the number, and the number again in all other words.
+func Load(size int) (*ebpf.CollectionSpec, error) {
+	spec, err := loadLive()
+	if err != nil {
+		return nil, err
+	}
+	return spec, spec.Variables["live_size"].Set(uint32(size))
+}
+
+// LoadCount returns the object that counts the same events in its map
+// "counts": per CPU, eight u64 by source.
+func LoadCount() (*ebpf.CollectionSpec, error) { return loadCount() }
