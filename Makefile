@@ -64,6 +64,7 @@ test-vm: ## rung 3: the modules and the Go package in stock kernels
 in-vm: modules build/vmrun
 	KSHM_VM=$(firstword $(KERNELS)) go test -count=1 ./internal/vm ./cmd/kshm
 	$(foreach k,$(KERNELS),$(call run-in-vm,$(k)))
+	GOARCH=386 $(call in,$(firstword $(KERNELS))) -run '$(ROWS_ON_386)' ./driver/test/linux
 	go build -o build/kshm ./cmd/kshm
 	build/kshm demo --json
 
@@ -75,13 +76,33 @@ modules:
 build/vmrun:
 	go build -o $@ ./internal/cmd/vmrun
 
-# What go test runs a kernel's tests with.
-in = CGO_ENABLED=0 go test -tags kernel -count=1 -exec "$(CURDIR)/build/vmrun -kernel $(1) -hugepages 16 -file $(CURDIR)/build/$(1)/digest.ko:/modules/digest.ko $(patsubst %,-module $(CURDIR)/build/$(1)/%.ko,$(notdir $(MODULES:linux=kshm)))"
+# What go test runs a kernel's tests with; $(2) is more for vmrun.
+in = CGO_ENABLED=0 go test -tags kernel -count=1 -exec "$(CURDIR)/build/vmrun -kernel $(1) $(2) -hugepages 16 -file $(CURDIR)/build/$(1)/digest.ko:/modules/digest.ko $(patsubst %,-module $(CURDIR)/build/$(1)/%.ko,$(notdir $(MODULES:linux=kshm)))"
+
+# Machines for every row of docs/conformance.md. The second has memory that pins
+# must move out of.
+ROWS    := -mem 3072 -kmod brd -kmod vfat -kmod nls_cp437 -kmod nls_ascii
+MOVABLE := -append movablecore=512M
+ROWS_ON_386 := ^Test(Conformance|KernelSees.*|ReadOnlyShare|Share.*|LongCommands|ForeignDescriptors|ControlRefusals|Setuid.*|DeathOfTheOwner)$$
 
 define run-in-vm
-$(call in,$(1)) $(KERNEL_GO)
+KSHM_ROWS=1 $(call in,$(1),$(ROWS)) -skip '^TestMovableMemory$$' $(KERNEL_GO)
+KSHM_ROWS=1 $(call in,$(1),$(MOVABLE)) -run '^TestMovableMemory$$' ./driver/test/linux
 
 endef
+
+# More kernels, with all the tests, and all of them as a 386 program.
+MORE_KERNELS := 6.1-rt 6.12-trixie 7.2
+LONG_RUN     := -v -timeout 55m
+.PHONY: $(MORE_KERNELS:%=test-kernel-%) test-386
+$(MORE_KERNELS:%=test-kernel-%): test-kernel-%: build/vmrun
+	$(WITH) perl qemu kernel-$* -- $(DEPS) build-module -strict -kernel $* $(MODULES)
+	KSHM_ROWS=1 $(call in,$*,-timeout 55m $(ROWS)) $(LONG_RUN) -skip '^TestMovableMemory$$' ./driver/test/linux
+	KSHM_ROWS=1 $(call in,$*,$(MOVABLE)) -v -run '^TestMovableMemory$$' ./driver/test/linux
+
+test-386: build/vmrun ## the tests as a 386 program in a 64-bit kernel
+	$(WITH) perl qemu kernel-6.1 -- $(DEPS) build-module -strict -kernel 6.1 $(MODULES)
+	GOARCH=386 $(call in,6.1,-timeout 55m) $(LONG_RUN) ./driver/test/linux
 
 # Kernels made to find bugs, compiled from source once, which takes an hour:
 # first the bugs of a broken module, each of which they must find, and then the

@@ -14,6 +14,7 @@ import (
 // what they leave out.
 var gates = map[string]string{
 	"KSHM_VM":                "make test-vm",
+	"KSHM_ROWS":              "make test-vm, which sets it",
 	"-seeded":                "make test-full",
 	"-faults":                "make test-faults",
 	"KSHM_ALARMS":            "make test-debug and make test-kcsan",

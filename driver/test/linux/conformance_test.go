@@ -16,6 +16,7 @@ import (
 // The clauses that every backend keeps, here by the digest driver in a real
 // kernel.
 func TestConformance(t *testing.T) {
+	atRest(t)
 	kshmtest.Conformance(t, func(t testing.TB) *kshmtest.Backend {
 		dev, err := kshm.Open("digest")
 		if err != nil {

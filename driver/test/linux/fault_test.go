@@ -137,7 +137,7 @@ func (f *faults) becomeNobody() {
 	runtime.LockOSThread()
 	var all unix.Sigset_t
 	for i := range all.Val {
-		all.Val[i] = ^uint64(0)
+		all.Val[i]-- // all ones, on 386 too
 	}
 	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &all, nil); err != nil {
 		f.Fatal(err)

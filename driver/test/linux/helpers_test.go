@@ -16,6 +16,7 @@ import (
 
 func open(t testing.TB, name string) *kshm.Device {
 	t.Helper()
+	atRest(t)
 	dev, err := kshm.Open(name)
 	if err != nil {
 		t.Fatal(err)

@@ -119,15 +119,7 @@ func TestForkKeepsTheParentsPages(t *testing.T) {
 	mem := mmap(t, 8192, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
 	mem[0] = 'b'
 	wrapAndShare(t, dev, mem, 25)
-	pid, _, errno := unix.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
-	if errno != 0 {
-		t.Fatal(errno)
-	}
-	if pid == 0 {
-		for {
-			unix.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
-		}
-	}
+	pid := forkAndExit(t)
 	mem[0] = 'p'
 	if got := peek(t, dev, 25, 0); got != 'p' {
 		t.Errorf("the kernel sees %d", got)
@@ -136,7 +128,7 @@ func TestForkKeepsTheParentsPages(t *testing.T) {
 	if mem[0] != 'k' {
 		t.Errorf("the program sees %d", mem[0])
 	}
-	if _, err := unix.Wait4(int(pid), nil, 0, nil); err != nil {
+	if _, err := unix.Wait4(pid, nil, 0, nil); err != nil {
 		t.Error(err)
 	}
 }
@@ -166,6 +158,7 @@ func TestHugePages(t *testing.T) {
 
 // A share's descriptor that io_uring holds, too, does not outlive DONE.
 func TestDescriptorInRing(t *testing.T) {
+	atRest(t)
 	before := pinsHeld(t)
 	var params [120]byte
 	ring, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, 1, uintptr(unsafe.Pointer(&params)), 0)
@@ -225,6 +218,7 @@ func playStuck() {
 // A SHARE that waits for its pages for ever delays nobody, and dies with its
 // process.
 func TestStuckShare(t *testing.T) {
+	atRest(t)
 	before := pinsHeld(t)
 	child := exec.Command("/proc/self/exe")
 	child.Env = append(os.Environ(), "KSHM_TEST_CHILD=stuck")

@@ -35,6 +35,7 @@ func mmap(t testing.TB, size, prot, flags int) []byte {
 // program does.
 func rawOpen(t testing.TB, name string) int {
 	t.Helper()
+	atRest(t)
 	fd, err := unix.Open(filepath.Join("/dev/kshm", name), unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
