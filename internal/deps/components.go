@@ -61,6 +61,11 @@ var (
 	Checkpatch = Component{Name: "checkpatch", Suite: "bookworm", Roots: []string{"linux-source-6.1"},
 		Keep: regexp.MustCompile(`^linux-source-`), prepare: keepCheckpatch}
 
+	// Coccinelle looks for the patterns of bugs that the kernel collects. Its
+	// scripts want Python.
+	Coccinelle = Component{Name: "coccinelle", Suite: "bookworm", Roots: []string{"coccinelle", "libpython3.11"},
+		Keep: regexp.MustCompile(`^(coccinelle|libpcre3|libexpat1|zlib1g|libpython3\.11.*|python3\.11.*)$`)}
+
 	// Clang compiles eBPF programs; what it makes is committed, so its version is.
 	Clang = Component{Name: "bpf-clang", Suite: "bookworm", Roots: []string{"clang-19", "llvm-19", "linux-libc-dev"},
 		Keep: regexp.MustCompile(`^(clang-19|llvm-19|libllvm19|libclang-cpp19|libclang-common-19-dev|linux-libc-dev|libedit2|libbsd0|libmd0|libffi8|libxml2|libicu72|liblzma5|libz3-4|libzstd1|zlib1g|libtinfo6)$`)}
@@ -104,7 +109,7 @@ var kernelPackages = regexp.MustCompile(`^linux-(image-\d|headers-\d|kbuild-\d)`
 
 // Components lists every component.
 func Components() []Component {
-	return []Component{QEMU, Kernel61, Kernel612, Kernel61RT, Kernel612Trixie, Kernel72, Toolchain, CLibrary, Mingw, Osslsigncode, Perl, Sparse, Checkpatch, Clang,
+	return []Component{QEMU, Kernel61, Kernel612, Kernel61RT, Kernel612Trixie, Kernel72, Toolchain, CLibrary, Mingw, Osslsigncode, Perl, Sparse, Checkpatch, Coccinelle, Clang,
 		Source612, Source72, KernelBuild, Spin, Herdtools, CBMC, Wine}
 }
 
