@@ -10,6 +10,7 @@
 #include <linux/ktime.h>
 #include <linux/list.h>
 #include <linux/mm.h>
+#include <linux/mutex.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 #include <linux/timer.h>
@@ -21,6 +22,7 @@ struct probe_state {
 	struct list_head list;
 	struct kshm_share *share;
 	bool stopped;
+	bool primed; /* for a bug */
 };
 
 static LIST_HEAD(shares);
@@ -53,6 +55,56 @@ static void note_late(struct kshm_share *s)
 		atomic64_inc(&late);
 }
 
+/* Bugs on demand: see probe.h. */
+struct leak {
+	struct list_head list;
+	struct page *page;
+	void *base;
+};
+
+static u64 bug;
+static LIST_HEAD(leaks);
+static DEFINE_MUTEX(leaks_lock);
+
+static int leak_mapping(void)
+{
+	struct leak *l = kzalloc(sizeof(*l), GFP_KERNEL);
+
+	if (!l)
+		return 0;
+	l->page = alloc_page(GFP_KERNEL);
+	if (l->page)
+		l->base = vmap(&l->page, 1, VM_MAP, PAGE_KERNEL);
+	mutex_lock(&leaks_lock);
+	list_add(&l->list, &leaks);
+	mutex_unlock(&leaks_lock);
+	return 0;
+}
+
+static void clean_up(void)
+{
+	struct leak *l, *next;
+
+	mutex_lock(&leaks_lock);
+	list_for_each_entry_safe(l, next, &leaks, list) {
+		list_del(&l->list);
+		vunmap(l->base);
+		if (l->page)
+			__free_page(l->page);
+		kfree(l);
+	}
+	mutex_unlock(&leaks_lock);
+}
+
+static int misbehave(const struct probe_state *state)
+{
+	if (!READ_ONCE(state->primed))
+		return 0;
+	if (READ_ONCE(bug) == PROBE_BUG_ANSWER)
+		return -EILSEQ;
+	return READ_ONCE(bug) == PROBE_BUG_LEAK ? leak_mapping() : 0;
+}
+
 /* Every kick answers with an event and has work() run too. */
 static int probe_kick(struct kshm_share *s)
 {
@@ -60,7 +112,7 @@ static int probe_kick(struct kshm_share *s)
 	atomic64_inc(&kicks);
 	kshm_notify(s);
 	kshm_queue(s);
-	return 0;
+	return misbehave(s->priv);
 }
 
 static void probe_work(struct kshm_share *s)
@@ -115,8 +167,12 @@ struct deferred {
 
 static void signal_share(struct kshm_share *s, u32 code, u64 value)
 {
+	struct probe_state *state = s->priv;
+
 	if (code == PROBE_REVOKE)
 		return kshm_revoke(s);
+	if (in_softirq())
+		WRITE_ONCE(state->primed, true);
 	while (value--)
 		kshm_notify(s);
 }
@@ -255,7 +311,7 @@ static ssize_t probe_control(u32 code, void *buffer, size_t in, size_t out)
 	struct kshm_share *s;
 	ssize_t n;
 
-	if (code < PROBE_PEEK || code > PROBE_SLOW_STOP)
+	if (code < PROBE_PEEK || code > PROBE_BUG)
 		return -ENOTTY;
 	if (in != sizeof(c))
 		return -EINVAL;
@@ -266,6 +322,12 @@ static ssize_t probe_control(u32 code, void *buffer, size_t in, size_t out)
 		return out < sizeof(struct probe_bare) ? -ERANGE : bare(&c, buffer);
 	if (code == PROBE_SLOW_STOP) {
 		WRITE_ONCE(slow_stop_ms, c.value);
+		return 0;
+	}
+	if (code == PROBE_BUG) {
+		WRITE_ONCE(bug, c.value);
+		if (c.value == PROBE_BUG_NONE)
+			clean_up();
 		return 0;
 	}
 	s = find(c.cookie);
@@ -310,6 +372,7 @@ static void __exit probe_exit(void)
 {
 	kshm_unregister_driver(&removable);
 	kshm_unregister_driver(&probe);
+	clean_up();
 }
 
 module_init(probe_init);

@@ -16,6 +16,15 @@
 			  * bytes at offset; needs no share
 			  */
 #define PROBE_SLOW_STOP 9 /* the next stop() takes value ms; needs no share */
+#define PROBE_BUG 10      /* be wrong in the way of value; needs no share */
+
+/*
+ * Bugs, to see whether a test finds them: what is wrong with a kick of a share
+ * that was notified from a softirq before.
+ */
+#define PROBE_BUG_NONE 0   /* nothing; what the others left is cleaned up */
+#define PROBE_BUG_ANSWER 1 /* it answers -EILSEQ */
+#define PROBE_BUG_LEAK 2   /* it leaves a kernel mapping behind */
 
 #define PROBE_TASK 0    /* contexts: the caller's own */
 #define PROBE_HARDIRQ 1 /* an irq_work's, on this CPU */

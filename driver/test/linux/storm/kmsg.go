@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package main
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"syscall"
+)
+
+// complaint matches what a kernel says when it, or a module, is broken. The
+// host that runs the machine judges its whole log, by more words.
+var complaint = regexp.MustCompile(`\bBUG\b|\bWARNING:|\bOops\b|KASAN:|KCSAN:|UBSAN:|ODEBUG:|general protection|list_(add|del) corruption|refcount_t|stall|lockup|blocked for more than|kshm: (still waiting|stop|.*leaves shares)`)
+
+// A journal reads the kernel's log from where it was opened on.
+type journal struct{ fd int }
+
+func openJournal() (*journal, error) {
+	fd, err := syscall.Open("/dev/kmsg", syscall.O_RDONLY|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: "/dev/kmsg", Err: err}
+	}
+	_, err = syscall.Seek(fd, 0, 2)
+	return &journal{fd}, err
+}
+
+// complaints returns the lines since the last call that are one.
+func (j *journal) complaints() (list []string) {
+	buf := make([]byte, 8192)
+	for {
+		n, err := syscall.Read(j.fd, buf)
+		if err == syscall.EPIPE {
+			continue // some lines were overwritten; the host has them
+		}
+		if err != nil || n <= 0 {
+			return list
+		}
+		_, line, _ := strings.Cut(string(buf[:n]), ";")
+		line, _, _ = strings.Cut(line, "\n")
+		if complaint.MatchString(line) {
+			list = append(list, line)
+		}
+	}
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"kshm/driver/test/linux/storm/script"
+)
+
+// The weather: what one privileged process does to the whole machine.
+
+const (
+	cgroupRoot = "/sys/fs/cgroup"
+	cgroup     = cgroupRoot + "/storm" // of the ordinary processes
+	parameters = "/sys/module/kshm/parameters/"
+)
+
+// setFile writes a file of the kernel's; a kernel without it has no such weather.
+func setFile(path, value string) syscall.Errno {
+	err := os.WriteFile(path, []byte(value), 0)
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		return errno
+	}
+	return 0
+}
+
+func (l *lane) doCPU(a *[script.MaxArgs]uint32) syscall.Errno {
+	return setFile("/sys/devices/system/cpu/cpu1/online", strconv.Itoa(int(a[0])))
+}
+
+func (l *lane) doMemory(a *[script.MaxArgs]uint32) syscall.Errno {
+	return setFile(cgroup+"/memory.max", [5]string{"max", "max", "max", "200M", "64M"}[a[0]])
+}
+
+func (l *lane) doTasks(a *[script.MaxArgs]uint32) syscall.Errno {
+	limit := "max"
+	if a[0] == 1 { // no more than there are
+		now, _ := os.ReadFile(cgroup + "/pids.current")
+		limit = string(now)
+	}
+	return setFile(cgroup+"/pids.max", limit)
+}
+
+func (l *lane) doReclaim(a *[script.MaxArgs]uint32) syscall.Errno {
+	switch a[0] {
+	case 0:
+		return setFile("/proc/sys/vm/drop_caches", "2")
+	case 1:
+		return setFile("/proc/sys/vm/compact_memory", "1")
+	case 2:
+		return setFile(cgroup+"/memory.reclaim", "4M")
+	}
+	return setFile("/proc/sys/vm/drop_caches", "1")
+}
+
+// doUnload tries to unload the kit under its drivers: that has to be refused.
+func (l *lane) doUnload(a *[script.MaxArgs]uint32) syscall.Errno {
+	flags := [2]int{unix.O_NONBLOCK, 0}[a[0]]
+	err := patiently(func() error { return unix.DeleteModule("kshm", flags) })
+	if err == nil {
+		l.fault("the kit was unloaded under its drivers")
+		return 0
+	}
+	errno, _ := errors.AsType[syscall.Errno](err)
+	return errno
+}
+
+// reloadable are the drivers that can be unloaded at any time, with live shares.
+var reloadable = [2]string{"digest", "loop"}
+
+// moduleFile is where the machine has them.
+func moduleFile(name string) string { return filepath.Join("/modules", name+".ko") }
+
+// doReload unloads a driver under its shares and loads it again.
+func (l *lane) doReload(a *[script.MaxArgs]uint32) syscall.Errno {
+	name := reloadable[a[0]]
+	err := patiently(func() error { return unix.DeleteModule(name, unix.O_NONBLOCK) })
+	if err == nil {
+		time.Sleep(time.Millisecond) // for programs that look for the node
+		err = load(name)
+	}
+	errno, _ := errors.AsType[syscall.Errno](err)
+	return errno
+}
+
+func load(name string) error {
+	image, err := os.ReadFile(moduleFile(name))
+	if err != nil {
+		return err
+	}
+	return patiently(func() error { return unix.InitModule(image, "") })
+}
+
+// patiently makes a system call again that a signal has interrupted.
+func patiently(call func() error) error {
+	for {
+		if err := call(); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+var caps = [3][3]string{{"max_user_shares", "65536", "24"}, {"max_open_shares", "4096", "8"}, {"max_user_bytes", "0", "1048576"}}
+
+func (l *lane) doCaps(a *[script.MaxArgs]uint32) syscall.Errno {
+	which := caps[a[0]]
+	return setFile(parameters+which[0], which[1+a[1]/2])
+}
+
+func (l *lane) doRest(a *[script.MaxArgs]uint32) syscall.Errno {
+	time.Sleep(time.Duration(a[0]) * time.Millisecond)
+	return 0
+}
+
+// clearSky undoes whatever weather a process left behind.
+func clearSky() error {
+	setFile("/sys/devices/system/cpu/cpu1/online", "1")
+	setFile(cgroup+"/memory.max", "max")
+	setFile(cgroup+"/pids.max", "max")
+	for _, c := range caps {
+		setFile(parameters+c[0], c[1])
+	}
+	for _, name := range reloadable {
+		if _, err := os.Stat("/sys/module/" + name); err == nil {
+			continue
+		}
+		if err := load(name); err != nil && !errors.Is(err, unix.EEXIST) {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"kshm/driver/test/linux/storm/script"
+)
+
+// A storm is what all its rounds have in common.
+type storm struct {
+	ctx        context.Context
+	seed       uint64
+	mix        script.Mix
+	procs      uint32 // the weather's included
+	lanes      uint32
+	ops        int64
+	wantKills  int64
+	limit      time.Duration
+	perRound   uint64
+	patience   time.Duration // with one operation
+	settleTime time.Duration // for a machine to come to rest
+	shrinkTime time.Duration
+	goOn       bool
+	tries      int // of a script, before it counts as good
+	noise      int // memfd of random words
+	journal    *journal
+	answers    [script.NumKinds][maxErrno]int64
+}
+
+func defaults(ctx context.Context) *storm {
+	return &storm{
+		ctx: ctx, seed: 1, procs: 5, lanes: 3, perRound: 50_000, limit: time.Minute,
+		patience: 2 * time.Minute, settleTime: 20 * time.Second, shrinkTime: 5 * time.Minute, tries: 5,
+	}
+}
+
+// prepare makes the machine ready, once.
+func (s *storm) prepare() (err error) {
+	for _, name := range reloadable {
+		if _, err := os.Stat(moduleFile(name)); err != nil {
+			return fmt.Errorf("%w: the storm loads drivers again, so the machine needs their files", err)
+		}
+	}
+	if s.noise, err = unix.MemfdCreate("storm-noise", unix.MFD_CLOEXEC); err != nil {
+		return err
+	}
+	if _, err = unix.Pwrite(s.noise, noise(), 0); err != nil {
+		return err
+	}
+	if s.journal, err = openJournal(); err != nil {
+		return err
+	}
+	os.WriteFile("/proc/sys/vm/oom_dump_tasks", []byte("0"), 0)
+	if err := os.WriteFile(cgroupRoot+"/cgroup.subtree_control", []byte("+memory +pids"), 0); err != nil {
+		fmt.Println("storm: this kernel has no cgroups with limits: that weather is left out:", err)
+	} else if err := os.MkdirAll(cgroup, 0o755); err != nil {
+		return err
+	}
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	return unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: memlock, Max: memlock})
+}
+
+// noise is words that break things: numbers near limits, and any numbers.
+func noise() []byte {
+	b := make([]byte, 0, 8*(script.Noise+512))
+	for i := range uint32(script.Noise + 512) {
+		b = binary.NativeEndian.AppendUint64(b, noiseWord(i))
+	}
+	return b
+}
+
+// noiseWord is the word at an index, without looking.
+func noiseWord(i uint32) uint64 {
+	x := uint64(i)*0x9e3779b97f4a7c15 + 1
+	x ^= x >> 29
+	x *= 0xbf58476d1ce4e5b9
+	x ^= x >> 32
+	switch i % 8 {
+	case 0:
+		return 0
+	case 1:
+		return x
+	case 2:
+		return x % 4096 * 8 // a position
+	case 3:
+		return abiRecord(x)
+	case 4:
+		return 1 << (x % 64)
+	case 5:
+		return -(x % 4096)
+	case 6:
+		return x % 64
+	}
+	return x >> (x % 64)
+}
+
+// abiRecord is a record's header, or nearly one.
+func abiRecord(x uint64) uint64 { return x%4<<32 | x>>8%512 }
+
+// rage goes on, round after round, until enough is done or something is wrong.
+func (s *storm) rage() error {
+	if s.ops > 0 {
+		s.mix.Forks = int(s.wantKills * 1_000_000 * 6 / 5 / s.ops)
+	} else {
+		s.mix.Forks = 1000
+	}
+	s.mix.Kills = 200
+	ctx, cancel := context.WithTimeout(s.ctx, s.limit)
+	defer cancel()
+	parent := s.ctx
+	s.ctx = ctx
+	var total outcome
+	var slab, wrong int64
+	begin := time.Now()
+	for n := uint32(1); ; n++ {
+		r := &round{storm: s, number: n}
+		o, err := r.play()
+		if err != nil {
+			return err
+		}
+		total.operations += o.operations
+		total.kills += o.kills
+		total.smallKills += o.smallKills
+		total.reports += o.reports
+		total.leaks += o.leaks
+		now := slabKB()
+		if n == 2 {
+			slab = now
+		}
+		fmt.Printf("storm: seed %d, round %d: %d operations, %d small children and %d processes killed, slab %d KB, %.0f s\n",
+			s.seed, n, o.operations, o.smallKills, o.kills, now, time.Since(begin).Seconds())
+		if len(o.wrong) > 0 && s.goOn {
+			wrong++
+			fmt.Printf("storm: round %d: %s\n", n, strings.Join(o.wrong, "; "))
+		} else if len(o.wrong) > 0 {
+			s.summary(&total)
+			s.ctx = parent
+			return s.explain(r, o)
+		}
+		enough := s.ops > 0 && total.operations >= s.ops && total.smallKills >= s.wantKills
+		if enough || ctx.Err() != nil {
+			break
+		}
+	}
+	if grown := slabKB() - slab; slab != 0 && grown > slabSlackKB() {
+		total.leaks++
+		s.summary(&total)
+		return fmt.Errorf("the slab grew by %d KB", grown)
+	}
+	s.summary(&total)
+	if wrong > 0 {
+		return fmt.Errorf("%d rounds went wrong", wrong)
+	}
+	if s.ops > 0 && (total.operations < s.ops || total.smallKills < s.wantKills) {
+		return fmt.Errorf("out of time after %v", s.limit)
+	}
+	return nil
+}
+
+// summary prints what was done, and how it was answered.
+func (s *storm) summary(o *outcome) {
+	for k, spec := range script.Kinds {
+		var b strings.Builder
+		for e, n := range s.answers[k] {
+			if n > 0 && e == 0 {
+				fmt.Fprintf(&b, " ok %d", n)
+			} else if n > 0 {
+				fmt.Fprintf(&b, ", %s %d", unix.ErrnoName(unix.Errno(e)), n)
+			}
+		}
+		fmt.Printf("storm: %-9s%s\n", spec.Name, b.String())
+	}
+	fmt.Printf("testfull: operations=%d kills=%d processes_killed=%d reports=%d leaks=%d\n", o.operations, o.smallKills, o.kills, o.reports, o.leaks)
+}
+
+// slabKB is what the kernel's allocator holds once caches are dropped.
+func slabKB() int64 {
+	setFile("/proc/sys/vm/drop_caches", "3")
+	return fields("/proc/meminfo")["SUnreclaim:"]
+}
+
+// slabSlackKB is how much the slab may grow without a leak: a leaked object of
+// the smallest size per share would be more, over a long storm. KASAN keeps
+// freed objects for a while; kernels with it have kmemleak for this.
+func slabSlackKB() int64 {
+	if _, err := os.Stat("/sys/kernel/debug/kmemleak"); err == nil {
+		return fields("/proc/meminfo")["MemTotal:"] / 16
+	}
+	return 8 << 10
+}
