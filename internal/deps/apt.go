@@ -4,6 +4,7 @@ package deps
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,7 +37,7 @@ func openArchive(ctx context.Context, w io.Writer, root string, c Component) (*a
 		}
 	}
 	base, _, _ := strings.Cut(c.Suite, "-")
-	a := &archive{dir: filepath.Join(root, ".apt", base)}
+	a := &archive{dir: filepath.Join(root, ".apt", strings.TrimSuffix(base+"-"+c.Arch, "-"))}
 	for _, d := range []string{"state/lists/partial", "cache/archives/partial"} {
 		if err := os.MkdirAll(filepath.Join(a.dir, d), 0o755); err != nil {
 			return nil, err
@@ -46,7 +47,7 @@ func openArchive(ctx context.Context, w io.Writer, root string, c Component) (*a
 	if a.unlock, err = lockFile(ctx, filepath.Join(a.dir, "flock")); err != nil {
 		return nil, err
 	}
-	if err := a.configure(ctx, c.Suite); err != nil {
+	if err := a.configure(ctx, c); err != nil {
 		a.close()
 		return nil, err
 	}
@@ -62,7 +63,7 @@ func openArchive(ctx context.Context, w io.Writer, root string, c Component) (*a
 func (a *archive) close() { a.unlock() }
 
 // configure writes apt's configuration and source list.
-func (a *archive) configure(ctx context.Context, suite string) error {
+func (a *archive) configure(ctx context.Context, c Component) error {
 	machine, err := machineSuite()
 	if err != nil {
 		return err
@@ -71,7 +72,7 @@ func (a *archive) configure(ctx context.Context, suite string) error {
 	if err != nil {
 		return err
 	}
-	text, err := sourcesFor(sources, machine, suite)
+	text, err := sourcesFor(sources, machine, c.Suite)
 	if err != nil {
 		return err
 	}
@@ -89,7 +90,7 @@ Dir::Etc::parts "/dev/null";
 Dir::Etc::preferences "/dev/null";
 Dir::Etc::preferencesparts "/dev/null";
 APT::Architecture "amd64";
-APT::Architectures "amd64";
+APT::Architectures { "amd64"; %[5]q; };
 APT::Get::Install-Recommends "false";
 APT::Install-Recommends "false";
 APT::Sandbox::User "root";
@@ -97,7 +98,7 @@ APT::Update::Error-Mode "any";
 Acquire::Languages "none";
 Acquire::Retries "3";
 Acquire::ForceHash "SHA256";
-`, filepath.Join(a.dir, "state"), filepath.Join(a.dir, "status"), filepath.Join(a.dir, "cache"), filepath.Join(a.dir, "sources"))
+`, filepath.Join(a.dir, "state"), filepath.Join(a.dir, "status"), filepath.Join(a.dir, "cache"), filepath.Join(a.dir, "sources"), cmp.Or(c.Arch, "amd64"))
 	if err := os.MkdirAll(filepath.Join(a.dir, "sources"), 0o755); err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import "regexp"
 type Component struct {
 	Name    string         // its folder under Root, and its name in packages.lock
 	Suite   string         // "bookworm", "bookworm-backports", "trixie", "sid"
+	Arch    string         // Debian's name of the processor that it is for, "" for amd64
 	Roots   []string       // packages to resolve; their dependencies come with them
 	Keep    *regexp.Regexp // if set, only packages with a matching name are fetched
 	Entered bool           // a kernel whose modules are built inside the unpacked folder, as its root
@@ -37,6 +38,12 @@ var (
 		Roots: append(buildTools, "linux-image-cloud-amd64", "linux-headers-cloud-amd64"), prepare: prepareSystem}
 	Kernel72 = Component{Name: "kernel-7.2", Suite: "sid", Entered: true,
 		Roots: append(buildTools, "linux-image-cloud-amd64", "linux-headers-cloud-amd64"), prepare: prepareSystem}
+
+	// Another processor, emulated: its kernel, whose modules are compiled here.
+	Kernel61ARM64 = Component{Name: "kernel-6.1-arm64", Suite: "bookworm", Arch: "arm64", Keep: kernelPackages,
+		Roots: []string{"linux-image-cloud-arm64:arm64", "linux-headers-cloud-arm64:arm64"}, prepare: relocateHeaders}
+	QEMUARM    = Component{Name: "qemu-arm", Suite: "bookworm-backports", Roots: []string{"qemu-system-arm"}}
+	CrossARM64 = Component{Name: "cross-arm64", Suite: "bookworm", Roots: []string{"gcc-12-aarch64-linux-gnu"}, Keep: notCLibrary}
 
 	// Toolchain compiles kernel modules where the machine has no gcc or make.
 	// It runs on the machine's own C library.
@@ -109,7 +116,7 @@ var kernelPackages = regexp.MustCompile(`^linux-(image-\d|headers-\d|kbuild-\d)`
 
 // Components lists every component.
 func Components() []Component {
-	return []Component{QEMU, Kernel61, Kernel612, Kernel61RT, Kernel612Trixie, Kernel72, Toolchain, CLibrary, Mingw, Osslsigncode, Perl, Sparse, Checkpatch, Coccinelle, Clang,
+	return []Component{QEMU, Kernel61, Kernel612, Kernel61RT, Kernel612Trixie, Kernel72, Kernel61ARM64, QEMUARM, CrossARM64, Toolchain, CLibrary, Mingw, Osslsigncode, Perl, Sparse, Checkpatch, Coccinelle, Clang,
 		Source612, Source72, KernelBuild, Spin, Herdtools, CBMC, Wine}
 }
 
