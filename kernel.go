@@ -9,10 +9,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"time"
 
 	"kshm/internal/abi"
 	"kshm/internal/sys"
+	"kshm/ring"
 )
 
 // kernelTransport speaks the control ABI to a driver built on kshm's kit.
@@ -62,20 +64,29 @@ func (t *kernelTransport) Share(mem []byte, o ShareOptions) (Session, error) {
 	if o.ReadOnly {
 		args.Access = abi.AccessRead
 	}
-	if len(o.Rings) > abi.RingGroups {
-		return nil, fmt.Errorf("%w: %d ring groups, at most %d", ErrInvalid, len(o.Rings), abi.RingGroups)
-	}
-	for i, r := range o.Rings {
-		args.Rings[i] = abi.RingGroup{Offset: r.Offset, Capacity: r.Capacity, Count: r.Count, Flags: abi.RingToKernel}
-		if r.ToUser {
-			args.Rings[i].Flags = abi.RingToUser
-		}
+	if err := ringTable(&args.Rings, o.Rings); err != nil {
+		return nil, err
 	}
 	s, err := t.device.Share(mem, &args)
 	if err != nil {
 		return nil, err
 	}
 	return &kernelSession{s}, nil
+}
+
+// ringTable converts groups to the ABI. What does not fit into it is refused
+// here, everything else by the kernel.
+func ringTable(table *[abi.RingGroups]abi.RingGroup, groups []ring.Group) error {
+	if len(groups) > len(table) {
+		return fmt.Errorf("%w: %d ring groups, at most %d", ErrInvalid, len(groups), len(table))
+	}
+	for i, g := range groups {
+		if g.Offset < 0 || uint64(g.Capacity) > math.MaxUint32 || uint64(g.Count) > math.MaxUint32 {
+			return fmt.Errorf("%w: ring group %d: %+v", ErrInvalid, i, g)
+		}
+		table[i] = abi.RingGroup{Offset: uint64(g.Offset), Capacity: uint32(g.Capacity), Count: uint32(g.Count), Flags: uint32(g.Direction)}
+	}
+	return nil
 }
 
 func (t *kernelTransport) Control(ctx context.Context, code ControlCode, in, out []byte) (int, error) {
@@ -117,7 +128,16 @@ func (s *kernelSession) Stats() (Stats, error) {
 		Pinned: a.Pinned, Kicks: a.Kicks, Events: a.Events, Wakes: a.Wakes,
 		PinTime: time.Duration(a.Pin_ns), MapTime: time.Duration(a.Map_ns),
 		CorruptOffset: a.Corrupt_offset, CorruptWhy: a.Corrupt_why,
+		ToKernel: ringCounters(&a.Rings[abi.RingToKernel]), ToUser: ringCounters(&a.Rings[abi.RingToUser]),
 	}, nil
+}
+
+func ringCounters(c *abi.RingCounters) ring.Counters {
+	return ring.Counters{
+		Records: c.Records, Bytes: c.Bytes, Drops: c.Drops, HighWater: c.High_water,
+		Wakes: c.Wakes, Suppressed: c.Suppressed, Sleeps: c.Sleeps, Spurious: c.Spurious,
+		Stall: time.Duration(c.Stall_ns),
+	}
 }
 
 func (s *kernelSession) End() error {

@@ -2,7 +2,10 @@
 
 package kshm
 
-import "kshm/internal/abi"
+import (
+	"kshm/internal/abi"
+	"kshm/ring"
+)
 
 // The optional parts of the ABI.
 const (
@@ -26,21 +29,12 @@ type ShareOptions struct {
 	ReadOnly bool
 	// Cookie is the program's own name for the share; the driver sees it.
 	Cookie uint64
-	// Rings is the geometry of the rings in the buffer, at most 8 groups;
-	// package kshm/ring computes it.
-	Rings []RingGroup
+	// Rings is the geometry of the rings in the buffer, at most 8 groups:
+	// the Groups of a ring.Layout.
+	Rings []ring.Group
 	// Event is the handle of an event object that the driver sets as well
 	// (Windows). Leave it 0 elsewhere.
 	Event uintptr
-}
-
-// RingGroup describes Count rings of the same capacity that follow each other
-// from Offset on.
-type RingGroup struct {
-	Offset   uint64 // from the start of the buffer, bytes, page aligned
-	Capacity uint32 // bytes of record space per ring, a power of two
-	Count    uint32 // rings in this group
-	ToUser   bool   // the kernel produces; else the program does
 }
 
 // Option is a choice of Open.

@@ -5,6 +5,8 @@ package kshm
 import (
 	"sync/atomic"
 	"time"
+
+	"kshm/ring"
 )
 
 // Stats are the kernel's own counters of one share, from memory that the
@@ -22,6 +24,12 @@ type Stats struct {
 
 	CorruptOffset uint64 // of the first broken shared word, with EndCorrupt
 	CorruptWhy    uint32 // what was wrong with it, with EndCorrupt
+
+	// What the kernel's ends of the share's rings have counted, added up over
+	// all rings of a direction; HighWater and Stall are the largest. Zero with
+	// a driver of ABI 1.0.
+	ToKernel ring.Counters // consumers
+	ToUser   ring.Counters // producers
 }
 
 // Info describes a driver and its limits.

@@ -30,22 +30,18 @@ type output struct {
 
 // geometryOf checks a share's ring table as kernels do, and deals the rings
 // out: a group ToUser is a nesting level, with one ring for each CPU.
-func geometryOf(table []kshm.RingGroup, length, cpus int) (*geometry, error) {
+func geometryOf(table []ring.Group, length, cpus int) (*geometry, error) {
 	if len(table) > abi.RingGroups {
 		return nil, fmt.Errorf("%w: %d ring groups, at most %d", kshm.ErrInvalid, len(table), abi.RingGroups)
 	}
 	g := &geometry{}
 	level := 0
-	for i, entry := range table {
-		group := ring.Group{Offset: int(entry.Offset), Capacity: int(entry.Capacity), Count: int(entry.Count), Direction: ring.ToKernel}
-		if entry.ToUser {
-			group.Direction = ring.ToUser
-		}
+	for i, group := range table {
 		if err := errors.Join(group.Validate(length), apart(g.groups, group)); err != nil {
 			return nil, fmt.Errorf("%w: ring group %d: %w", kshm.ErrInvalid, i, err)
 		}
 		g.groups = append(g.groups, group)
-		if !entry.ToUser {
+		if group.Direction == ring.ToKernel {
 			g.addInputs(group)
 			continue
 		}

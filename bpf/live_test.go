@@ -117,7 +117,6 @@ func shareLive(t testing.TB, size, capacity, levels int, o bpf.Options) *liveSha
 	}
 	t.Cleanup(func() { s.device.Close() })
 	var layout ring.Layout
-	var table []kshm.RingGroup
 	cpus, err := ebpf.PossibleCPU()
 	if err != nil {
 		t.Fatal(err)
@@ -128,13 +127,12 @@ func shareLive(t testing.TB, size, capacity, levels int, o bpf.Options) *liveSha
 			t.Fatal(err)
 		}
 		s.groups = append(s.groups, g)
-		table = append(table, kshm.RingGroup{Offset: uint64(g.Offset), Capacity: uint32(g.Capacity), Count: uint32(g.Count), ToUser: true})
 	}
 	if s.buf, err = s.device.Alloc(layout.Size(), nil); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.buf.Close() })
-	if s.Share, err = s.device.Share(s.buf, &kshm.ShareOptions{Rings: table}); err != nil {
+	if s.Share, err = s.device.Share(s.buf, &kshm.ShareOptions{Rings: layout.Groups()}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Share.Close() })

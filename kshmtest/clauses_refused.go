@@ -6,6 +6,7 @@ import (
 	"context"
 
 	"kshm"
+	"kshm/ring"
 )
 
 // hasCap: the cap is low enough to try.
@@ -94,10 +95,10 @@ func refusedOptions(b *bench) {
 	be := b.device()
 	info := be.Device.Info()
 	mem := b.alloc(be).Bytes()
-	b.refuses(be, "nine ring groups", mem, &kshm.ShareOptions{Rings: make([]kshm.RingGroup, 9)}, kshm.ErrInvalid)
+	b.refuses(be, "nine ring groups", mem, &kshm.ShareOptions{Rings: make([]ring.Group, 9)}, kshm.ErrInvalid)
 	if info.Features&kshm.FeatureRings == 0 {
-		ring := kshm.RingGroup{Capacity: 4096, Count: 1}
-		b.refuses(be, "rings", mem, &kshm.ShareOptions{Rings: []kshm.RingGroup{ring}}, kshm.ErrNotSupported)
+		group := ring.Group{Capacity: 4096, Count: 1}
+		b.refuses(be, "rings", mem, &kshm.ShareOptions{Rings: []ring.Group{group}}, kshm.ErrNotSupported)
 	}
 	if !canReadOnly(be) {
 		b.refuses(be, "read-only", mem, &kshm.ShareOptions{ReadOnly: true}, kshm.ErrNotSupported)

@@ -50,35 +50,36 @@ func (p *Producer) MaxRecord() int { return p.max }
 // reserved until Commit; a second Reserve forgets the first. The errors are
 // ErrFull (nothing changed: flush, wait, try again), ErrTooLong, and the
 // CorruptError of a ring that is dead.
-func (p *Producer) Reserve(n int) ([]byte, error) {
-	if uint(n) >= p.fits {
-		return p.reserveSlow(n)
+func (p *Producer) Reserve(n int) (rec []byte, err error) {
+	// As little as this, so that it is inlined. An error leaves nothing open.
+	if p.open = n; uint(n) >= p.fits {
+		err = p.look()
 	}
-	p.open = n
-	return p.next[:n:n], nil
+	return p.next[:p.open:p.open], err
 }
 
-// reserveSlow finds out what fits at the position, which Reserve and Commit
-// then use up. A reserved record with a skip in front is one that did not.
-func (p *Producer) reserveSlow(n int) ([]byte, error) {
-	p.open, p.skip, p.fits = -1, 0, 0
+// look finds out what fits at the position, which Reserve and Commit then use
+// up, and prepares for the record that Reserve has opened. A record with a skip
+// in front of it is one that does not fit there.
+func (p *Producer) look() error {
+	n := p.open
+	p.open, p.next, p.skip, p.fits = 0, nil, 0, 0
 	if uint(n) > uint(p.max) {
-		return nil, ErrTooLong
+		return ErrTooLong
 	}
 	need, skip := p.need(n)
 	if !p.room(need) {
 		if p.corrupt != nil {
-			return nil, p.corrupt
+			return p.corrupt
 		}
-		return nil, ErrFull
+		return ErrFull
 	}
-	p.skip = skip
+	p.open, p.skip = n, skip
 	p.next = p.data[(p.position+skip)&(p.capacity-1)+abi.RecordHeader:]
-	p.open = n
 	if skip == 0 {
 		p.fits = 1 + uint(min(uint64(len(p.next)), p.limit-p.position-abi.RecordHeader, uint64(p.max)))
 	}
-	return p.next[:n:n], nil
+	return nil
 }
 
 // need is the space that a record of n bytes takes at the position, and how
@@ -109,26 +110,34 @@ func (p *Producer) room(need uint64) bool {
 // Commit makes the first n bytes that Reserve returned a record, which the
 // consumer sees after the next Flush. It panics if fewer were reserved.
 func (p *Producer) Commit(n int) {
-	if p.open < 0 || uint(n) > uint(p.open) {
+	size := recordSize(uint64(n))
+	if p.open < 0 || uint(n) > uint(p.open) || p.next == nil {
 		panic("ring: Commit of more than was reserved")
 	}
 	p.open = -1
-	if p.skip != 0 {
-		p.commitSkip()
-	}
-	setHeader(p.data, p.position&(p.capacity-1), dataWord|uint64(n))
-	size := recordSize(uint64(n))
-	p.position += size
 	if uint(size) < p.fits {
 		p.next = p.next[size:]
 		p.fits -= uint(size)
 	} else {
-		p.fits = 0
+		p.used()
 	}
+	setHeader(p.data, p.position&(p.capacity-1), dataWord|uint64(n))
+	p.position += size
 	p.counters.Records++
 	p.counters.Bytes += uint64(n)
 	if p.position+lead > p.ahead {
 		p.ask()
+	}
+}
+
+// used is what a Commit does that uses up what fits: the next Reserve looks
+// again. A skip in front of the record comes first.
+func (p *Producer) used() {
+	p.fits = 0
+	if p.skip != 0 {
+		setHeader(p.data, p.position&(p.capacity-1), skipWord|(p.skip-abi.RecordHeader))
+		p.position += p.skip
+		p.skip = 0
 	}
 }
 
@@ -145,13 +154,6 @@ func (p *Producer) ask() {
 		prefetchw(&p.data[from&(p.capacity-1)], lead)
 	}
 	p.ahead = from
-}
-
-// commitSkip makes the rest of the data a skip.
-func (p *Producer) commitSkip() {
-	setHeader(p.data, p.position&(p.capacity-1), skipWord|(p.skip-abi.RecordHeader))
-	p.position += p.skip
-	p.skip = 0
 }
 
 // Flush publishes all committed records and wakes the consumer if it sleeps.

@@ -32,7 +32,7 @@ typedef uint64_t kshm_u64;
 #endif
 
 #define KSHM_ABI_MAJOR 1
-#define KSHM_ABI_MINOR 0
+#define KSHM_ABI_MINOR 1
 
 #define KSHM_NAME_SIZE 32  /* driver name with its terminating zero */
 #define KSHM_RING_GROUPS 8 /* entries of the ring table of a share */
@@ -133,7 +133,27 @@ struct kshm_wait {
 	kshm_u64 events; /* in: seen; out: events so far */
 };
 
-/* STATS: on a share, live or ended. All counters start at 0 with the share. */
+/*
+ * What one side of a ring has counted since it attached; also the form of the
+ * statistics page, where each side shows a copy of its own.
+ */
+struct kshm_ring_counters {
+	kshm_u64 records;    /* committed, or released */
+	kshm_u64 bytes;      /* of payload in them */
+	kshm_u64 drops;      /* records given up for want of space or context */
+	kshm_u64 high_water; /* most bytes that this side has seen in the ring */
+	kshm_u64 wakes;      /* publications that asked for a kick or event */
+	kshm_u64 suppressed; /* publications that did not need one */
+	kshm_u64 sleeps;     /* times that this side went to sleep */
+	kshm_u64 spurious;   /* times that it woke for nothing */
+	kshm_u64 stall_ns;   /* longest time that it had to wait */
+	kshm_u64 reserved[7];
+};
+
+/*
+ * STATS: on a share, live or ended. All counters start at 0 with the share and
+ * come from the kernel's own memory. Version 1.0's ends before rings.
+ */
 struct kshm_stats {
 	kshm_u32 size;
 	kshm_u32 flags; /* must be 0 */
@@ -150,7 +170,15 @@ struct kshm_stats {
 	kshm_u64 corrupt_offset; /* of the first broken shared word, bytes */
 	kshm_u32 corrupt_why;    /* what was wrong with it */
 	kshm_u32 reserved;
+	/*
+	 * Since 1.1. The kernel's ends of all rings of one direction, added up;
+	 * high_water and stall_ns are the largest. [KSHM_RING_TO_KERNEL] has
+	 * consumers, [KSHM_RING_TO_USER] producers.
+	 */
+	struct kshm_ring_counters rings[2];
 };
+
+#define KSHM_STATS_1_0 96 /* bytes of version 1.0's */
 
 /*
  * CONTROL: on a device. The driver's own codes, buffered: in is copied before
@@ -226,7 +254,8 @@ _Static_assert(sizeof(struct kshm_share_args) == 48 + 24 * KSHM_RING_GROUPS,
 	       "layout of kshm_share_args");
 _Static_assert(sizeof(struct kshm_share_cmd) == 16, "layout of kshm_share_cmd");
 _Static_assert(sizeof(struct kshm_wait) == 24, "layout of kshm_wait");
-_Static_assert(sizeof(struct kshm_stats) == 96, "layout of kshm_stats");
+_Static_assert(sizeof(struct kshm_ring_counters) == 128, "layout of kshm_ring_counters");
+_Static_assert(sizeof(struct kshm_stats) == KSHM_STATS_1_0 + 2 * 128, "layout of kshm_stats");
 _Static_assert(sizeof(struct kshm_control) == 40, "layout of kshm_control");
 _Static_assert(KSHM_CTL_SHARE == 0x00220006, "the classic SHARE code");
 _Static_assert(KSHM_CTL_DONE == 0x00220008, "the classic DONE code");

@@ -140,26 +140,11 @@ struct kshm_ring_words {
 };
 
 /*
- * What a side has counted, for show: a copy of its private counters, brought
- * up to date now and then, and as trustworthy as its writer.
- */
-struct kshm_ring_counters {
-	kshm_u64 records;    /* committed, or released */
-	kshm_u64 bytes;      /* of payload in them */
-	kshm_u64 drops;      /* records given up for want of space or context */
-	kshm_u64 high_water; /* most bytes that this side has seen in the ring */
-	kshm_u64 wakes;      /* publications that asked for a kick or event */
-	kshm_u64 suppressed; /* publications that did not need one */
-	kshm_u64 sleeps;     /* times that this side went to sleep */
-	kshm_u64 spurious;   /* times that it woke for nothing */
-	kshm_u64 stall_ns;   /* longest time that it had to wait */
-	kshm_u64 reserved[7];
-};
-
-/*
  * The control pages of a ring; its data follow. The kit fills in the first
  * line and zeroes the rest before the driver sees the share. The first line
- * tells readers what SHARE's arguments said; nobody acts on it.
+ * tells readers what SHARE's arguments said; nobody acts on it. The counters
+ * are for show: copies of private ones, brought up to date now and then, and
+ * as trustworthy as their writer.
  */
 struct kshm_ring_control {
 	kshm_u32 magic;    /* KSHM_RING_MAGIC */
@@ -183,7 +168,6 @@ _Static_assert(sizeof(struct kshm_ring_words) == 2 * KSHM_RING_LINE,
 	       "layout of kshm_ring_words");
 _Static_assert(offsetof(struct kshm_ring_words, need_wakeup) == KSHM_RING_LINE,
 	       "the rarely written word has a line of its own");
-_Static_assert(sizeof(struct kshm_ring_counters) == 128, "layout of kshm_ring_counters");
 _Static_assert(offsetof(struct kshm_ring_control, producer) == 128, "layout of kshm_ring_control");
 _Static_assert(offsetof(struct kshm_ring_control, consumer) == 384, "layout of kshm_ring_control");
 _Static_assert(offsetof(struct kshm_ring_control, producer_show) == KSHM_RING_PAGE,
@@ -475,6 +459,30 @@ static inline void kshm_ring_show(struct kshm_ring *r)
 	kshm_write(&r->show->stall_ns, r->counters.stall_ns);
 }
 
+/*
+ * Add what this side has counted to a sum over rings, as STATS answers it:
+ * from private memory, whatever the statistics page says. May run beside the
+ * side itself, then each counter is one of its latest values. A producer has
+ * kshm_producer_count().
+ */
+static inline void kshm_ring_count(const struct kshm_ring *r, struct kshm_ring_counters *sum)
+{
+	kshm_u64 high_water = kshm_read(&r->counters.high_water);
+	kshm_u64 stall_ns = kshm_read(&r->counters.stall_ns);
+
+	sum->records += kshm_read(&r->counters.records);
+	sum->bytes += kshm_read(&r->counters.bytes);
+	sum->drops += kshm_read(&r->counters.drops);
+	sum->wakes += kshm_read(&r->counters.wakes);
+	sum->suppressed += kshm_read(&r->counters.suppressed);
+	sum->sleeps += kshm_read(&r->counters.sleeps);
+	sum->spurious += kshm_read(&r->counters.spurious);
+	if (high_water > sum->high_water)
+		sum->high_water = high_water;
+	if (stall_ns > sum->stall_ns)
+		sum->stall_ns = stall_ns;
+}
+
 /* The producer. */
 
 /*
@@ -636,6 +644,14 @@ static inline void kshm_producer_drop(struct kshm_producer *p)
 static inline kshm_u64 kshm_producer_drops(const struct kshm_producer *p)
 {
 	return p->ring.counters.drops + p->nested;
+}
+
+/* kshm_ring_count() of a producer. */
+static inline void kshm_producer_count(const struct kshm_producer *p,
+				       struct kshm_ring_counters *sum)
+{
+	kshm_ring_count(&p->ring, sum);
+	sum->drops += kshm_read(&p->nested);
 }
 
 /* Copy the counters to the statistics page. */

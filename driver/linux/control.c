@@ -6,18 +6,18 @@
 #include "internal.h"
 
 /*
- * Fetches a command whose first word is the size that the program knows.
- * -EINVAL: shorter than version 1.0, which is what this kernel knows; -E2BIG:
- * longer, and the rest is not zero.
+ * Fetches a command whose first word is the size that the program knows, and
+ * leaves there what of it this kernel knows, too. -EINVAL: shorter than oldest,
+ * that of version 1.0; -E2BIG: longer than size, and the rest is not zero.
  */
-int kshm_copy_command(void *command, size_t size, void __user *arg)
+int kshm_copy_grown(void *command, size_t oldest, size_t size, void __user *arg)
 {
 	u32 known;
 	int err;
 
 	if (get_user(known, (u32 __user *)arg))
 		return -EFAULT;
-	if (known < size)
+	if (known < oldest)
 		return -EINVAL;
 	if (known > PAGE_SIZE)
 		return -E2BIG;
@@ -25,7 +25,7 @@ int kshm_copy_command(void *command, size_t size, void __user *arg)
 	if (err)
 		return err;
 	/* The first word came twice; only the checked one counts. */
-	*(u32 *)command = size;
+	*(u32 *)command = min_t(size_t, known, size);
 	return 0;
 }
 

@@ -144,7 +144,12 @@ extern unsigned int kshm_max_open_shares;
 extern unsigned int kshm_max_user_shares;
 
 /* control.c */
-int kshm_copy_command(void *command, size_t size, void __user *arg);
+int kshm_copy_grown(void *command, size_t oldest, size_t size, void __user *arg);
+static inline int kshm_copy_command(void *command, size_t size, void __user *arg)
+{
+	return kshm_copy_grown(command, size, size, arg); /* as in version 1.0 */
+}
+
 int kshm_copy_answer(void __user *arg, void *answer, size_t size);
 int kshm_control(struct kshm_device *device, void __user *arg);
 
@@ -177,6 +182,7 @@ void kshm_session_init(struct kshm_session *ses);
 /* ring.c */
 int kshm_check_rings(const struct kshm_device *device, const struct kshm_share_args *a);
 int kshm_make_rings(struct kshm_session *ses, const struct kshm_share_args *a);
+void kshm_count_rings(const struct kshm_share *s, struct kshm_ring_counters sum[2]);
 
 /* session.c */
 extern const struct file_operations kshm_session_fops;

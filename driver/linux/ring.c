@@ -71,3 +71,16 @@ int kshm_make_rings(struct kshm_session *ses, const struct kshm_share_args *a)
 	}
 	return 0;
 }
+
+/* For STATS, from the sides' own counters; the page that shows them is no source. */
+void kshm_count_rings(const struct kshm_share *s, struct kshm_ring_counters sum[2])
+{
+	const struct kshm_share_ring *ring;
+
+	for (ring = s->rings; ring < s->rings + s->nrings; ring++) {
+		if (ring->flags & KSHM_RING_TO_USER)
+			kshm_producer_count(&ring->producer, &sum[KSHM_RING_TO_USER]);
+		else
+			kshm_ring_count(&ring->consumer.ring, &sum[KSHM_RING_TO_KERNEL]);
+	}
+}

@@ -69,6 +69,7 @@ static int session_stats(struct kshm_session *ses, struct kshm_stats *st, void _
 		.corrupt_offset = READ_ONCE(ses->corrupt_offset),
 		.corrupt_why = READ_ONCE(ses->corrupt_why),
 	};
+	kshm_count_rings(&ses->share, st->rings);
 	return kshm_copy_answer(arg, st, sizeof(*st));
 }
 
@@ -90,7 +91,7 @@ static long session_ioctl(struct file *file, unsigned int command, unsigned long
 			return err;
 		return command == KSHM_DONE ? session_done(ses) : session_kick(ses);
 	case KSHM_STATS:
-		err = kshm_copy_command(&st, sizeof(st), user);
+		err = kshm_copy_grown(&st, KSHM_STATS_1_0, sizeof(st), user);
 		if (!err && (st.flags || st.share))
 			err = -EINVAL;
 		return err ?: session_stats(ses, &st, user);

@@ -144,15 +144,22 @@ static NTSTATUS KshmKick(PKSHM_DEVICE Device, PIRP Irp)
 static NTSTATUS KshmStats(PKSHM_DEVICE Device, PIRP Irp)
 {
 	struct kshm_stats *stats = Irp->AssociatedIrp.SystemBuffer;
+	ULONG room = IoGetCurrentIrpStackLocation(Irp)
+			     ->Parameters.DeviceIoControl.OutputBufferLength;
 	PKSHM_BODY body;
 	NTSTATUS status;
 	KIRQL irql;
 
-	status = KshmNamed(Device, Irp, sizeof(*stats), sizeof(*stats), &body);
+	/* What came after version 1.0 is about rings, of which this kit knows none. */
+	status = KshmNamed(Device, Irp, KSHM_STATS_1_0, KSHM_STATS_1_0, &body);
 	if (!NT_SUCCESS(status))
 		return status;
-	RtlZeroMemory(stats, sizeof(*stats));
-	stats->size = sizeof(*stats);
+	if (room > stats->size)
+		room = stats->size;
+	if (room > sizeof(*stats))
+		room = sizeof(*stats);
+	RtlZeroMemory(stats, room);
+	stats->size = room;
 	stats->share = body->Share.Cookie;
 	stats->access = body->Share.Access;
 	stats->length = body->Share.Length;
@@ -166,7 +173,7 @@ static NTSTATUS KshmStats(PKSHM_DEVICE Device, PIRP Irp)
 	stats->kicks = InterlockedCompareExchange64(&body->Kicks, 0, 0);
 	stats->events = InterlockedCompareExchange64(&body->Events, 0, 0);
 	stats->wakes = InterlockedCompareExchange64(&body->Wakes, 0, 0);
-	Irp->IoStatus.Information = sizeof(*stats);
+	Irp->IoStatus.Information = room;
 	KshmRelease(body);
 	return STATUS_SUCCESS;
 }

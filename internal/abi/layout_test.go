@@ -20,7 +20,7 @@ const golden = "testdata/layout.golden"
 func TestLayout(t *testing.T) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "version %d.%d\n", Major, Minor)
-	for _, command := range []any{RingGroup{}, Info{}, ShareArgs{}, ShareCmd{}, Wait{}, Stats{}, Control{}} {
+	for _, command := range []any{RingGroup{}, Info{}, ShareArgs{}, ShareCmd{}, Wait{}, RingCounters{}, Stats{}, Control{}} {
 		describe(&b, reflect.TypeOf(command))
 	}
 	if *update {

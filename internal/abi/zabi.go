@@ -7,7 +7,7 @@ package abi
 
 const (
 	Major      = 0x1
-	Minor      = 0x0
+	Minor      = 0x1
 	NameSize   = 0x20
 	RingGroups = 0x8
 	ControlMax = 0x10000
@@ -121,6 +121,7 @@ type (
 		Corrupt_offset uint64
 		Corrupt_why    uint32
 		Reserved       uint32
+		Rings          [2]RingCounters
 	}
 	Control struct {
 		Size       uint32
@@ -140,7 +141,7 @@ const (
 	SizeofShareArgs = 0xf0
 	SizeofShareCmd  = 0x10
 	SizeofWait      = 0x18
-	SizeofStats     = 0x60
+	SizeofStats     = 0x160
 	SizeofControl   = 0x28
 )
 

@@ -131,9 +131,7 @@ func (g *guest) share(d ring.Direction) (s *kshm.Share, mem []byte, group ring.G
 		return nil, nil, group, nil, err
 	}
 	g.cookie++
-	s, err = g.loop.Share(buf, &kshm.ShareOptions{Cookie: g.cookie, Rings: []kshm.RingGroup{{
-		Offset: uint64(group.Offset), Capacity: uint32(group.Capacity), Count: 1, ToUser: d == ring.ToUser,
-	}}})
+	s, err = g.loop.Share(buf, &kshm.ShareOptions{Cookie: g.cookie, Rings: []ring.Group{group}})
 	if err != nil {
 		buf.Close()
 		return nil, nil, group, nil, err

@@ -15,10 +15,10 @@ import (
 var mayImport = map[string][]string{
 	"internal/abi":         {},
 	"internal/sys":         {"internal/abi"},
-	".":                    {"internal/sys", "internal/abi"},
+	".":                    {"ring", "internal/sys", "internal/abi"},
 	"ring":                 {"internal/abi"},
 	"bpf":                  {".", "ring", "internal/sys", "internal/abi"},
-	"kshmtest":             {".", "internal/sys", "internal/abi"},
+	"kshmtest":             {".", "ring", "internal/sys", "internal/abi"},
 	"examples":             {".", "ring", "bpf", "kshmtest"},
 	"internal/policy":      {},
 	"internal/deps":        {},

@@ -4,6 +4,7 @@ package sys
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"math"
 	"sync/atomic"
@@ -132,8 +133,9 @@ func exchange[T any](h *handle, code uint32, command *T) error {
 	if err != nil {
 		return err
 	}
-	if len(answer) != len(b) {
-		return fmt.Errorf("%w: an answer of %d bytes, not %d", ErrABI, len(answer), len(b))
+	// An older driver answers what it knows; the rest of the command is zero.
+	if len(answer) < 4 || len(answer) > len(b) || binary.NativeEndian.Uint32(answer) != uint32(len(answer)) {
+		return fmt.Errorf("%w: an answer of %d bytes to a command of %d", ErrABI, len(answer), len(b))
 	}
 	copy(b, answer)
 	return nil

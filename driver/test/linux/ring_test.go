@@ -52,11 +52,7 @@ type loopResult struct{ Produced, Dropped, Nested, NestedDropped, NS uint64 }
 // ringShare shares memory laid out in rings with the loop driver.
 func ringShare(t testing.TB, dev *kshm.Device, l *ring.Layout, cookie uint64) (*kshm.Share, []byte) {
 	t.Helper()
-	o := &kshm.ShareOptions{Cookie: cookie}
-	for _, g := range l.Groups() {
-		o.Rings = append(o.Rings, kshm.RingGroup{Offset: uint64(g.Offset), Capacity: uint32(g.Capacity), Count: uint32(g.Count), ToUser: g.Direction == ring.ToUser})
-	}
-	s, buf := share(t, dev, l.Size(), o)
+	s, buf := share(t, dev, l.Size(), &kshm.ShareOptions{Cookie: cookie, Rings: l.Groups()})
 	return s, buf.Bytes()
 }
 

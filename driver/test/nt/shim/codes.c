@@ -29,7 +29,7 @@ static const struct code {
 	 STATUS_SUCCESS},
 	{"KICK", KSHM_CTL_KICK, sizeof(struct kshm_share_cmd), 0, KSHM_FILE_WRITE_ACCESS,
 	 STATUS_SUCCESS},
-	{"STATS", KSHM_CTL_STATS, sizeof(struct kshm_stats), sizeof(struct kshm_stats),
+	{"STATS", KSHM_CTL_STATS, KSHM_STATS_1_0, KSHM_STATS_1_0,
 	 KSHM_FILE_READ_ACCESS, STATUS_SUCCESS},
 	{"WAIT", KSHM_CTL_WAIT, sizeof(struct kshm_wait), sizeof(struct kshm_wait),
 	 KSHM_FILE_READ_ACCESS, STATUS_PENDING},
