@@ -12,6 +12,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
+
+	"kshm/internal/sys"
 )
 
 // The names of kshm.bpf.h.
@@ -96,15 +98,16 @@ func newInstance(spec *ebpf.CollectionSpec, replace map[string]*ebpf.Map, kernel
 
 // run has the kernel do one step.
 func (in *instance) run(c command) error {
-	result, err := in.Programs[commandProgram].Run(&ebpf.RunOptions{Context: c})
+	return run(in.Programs[commandProgram], bytesOf(&c))
+}
+
+// run runs a program. The library's own way would first probe the kernel,
+// which takes the right to load programs. Results below 0 are errnos.
+func run(p *ebpf.Program, context []byte) error {
+	result, err := sys.RunBPF(p.FD(), context)
 	if err != nil {
 		return err
 	}
-	return retval(result)
-}
-
-// retval is what a program's result says: negative errnos are errors.
-func retval(result uint32) error {
 	if n := int32(result); n < 0 {
 		return syscall.Errno(-n)
 	}

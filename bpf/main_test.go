@@ -5,6 +5,7 @@
 package bpf_test
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -124,3 +125,6 @@ func stormOn(cpu, n int) error {
 	}
 	return nil
 }
+
+// ticksOf reads the timer's runs from struct kshm_state.
+func ticksOf(state []byte) uint64 { return binary.NativeEndian.Uint64(state[136:]) }

@@ -11,8 +11,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/cilium/ebpf"
-
 	"kshm"
 	"kshm/internal/sys"
 	"kshm/ring"
@@ -86,11 +84,7 @@ func (s *session) Kick() error {
 	if p == nil {
 		return fmt.Errorf("%w: the object has no KSHM_KICK", kshm.ErrNotSupported)
 	}
-	result, err := p.Run(&ebpf.RunOptions{})
-	if err != nil {
-		return err
-	}
-	return retval(result)
+	return run(p, nil)
 }
 
 // Pump sleeps on the doorbell. A program that rings it makes records, so from

@@ -5,10 +5,13 @@
 package loop
 
 import (
+	"encoding/binary"
 	"fmt"
 	"syscall"
 
 	"github.com/cilium/ebpf"
+
+	"kshm/internal/sys"
 )
 
 // Burst is what the program loop_produce takes: struct loop_burst.
@@ -21,13 +24,18 @@ func Load() (*ebpf.CollectionSpec, error) { return loadLoop() }
 // records of b.Size bytes, all of whose words hold b.First and one more in
 // each. It returns how many of them found space.
 func Produce(p *ebpf.Program, b Burst) (done uint64, err error) {
-	var out Burst
-	result, err := p.Run(&ebpf.RunOptions{Context: b, ContextOut: &out})
+	var context [24]byte
+	order := binary.NativeEndian
+	order.PutUint64(context[0:], b.Records)
+	order.PutUint64(context[8:], b.First)
+	order.PutUint32(context[16:], b.Size)
+	order.PutUint32(context[20:], b.Batch)
+	result, err := sys.RunBPF(p.FD(), context[:])
+	if n := int32(result); err == nil && n < 0 {
+		err = syscall.Errno(-n)
+	}
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("loop_produce: %w", err)
 	}
-	if n := int32(result); n < 0 {
-		return 0, fmt.Errorf("loop_produce: %w", syscall.Errno(-n))
-	}
-	return b.Records - out.Records, nil
+	return b.Records - order.Uint64(context[0:]), nil
 }

@@ -450,14 +450,14 @@ KSHM_ONCE int kshm_input_release(struct kshm_input *in KSHM_GOOD)
 
 /*
  * There are no more records: ask the program for a kick with the next. Returns
- * 0 if some have come meanwhile.
+ * 0 if some have come meanwhile; not if the ring is corrupt.
  */
 KSHM_ONCE int kshm_input_sleep(struct kshm_input *in KSHM_GOOD)
 {
 	kshm_share();
 	if (kshm_consumer_flush(&in->consumer))
 		kshm_notify();
-	return kshm_consumer_arm(&in->consumer);
+	return kshm_consumer_arm(&in->consumer) || in->consumer.ring.corrupt_why;
 }
 
 /* The program has kicked: it need not again. */

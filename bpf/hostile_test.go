@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux && amd64
+
+package bpf_test
+
+import (
+	"encoding/binary"
+	"errors"
+	"math/rand/v2"
+	"syscall"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+
+	"kshm"
+	"kshm/bpf"
+	"kshm/bpf/loop"
+	"kshm/ring"
+)
+
+// loopShare is a share of the loop object: one ring to the kernel and one for
+// each CPU from it.
+type loopShare struct {
+	*kshm.Share
+	buf     *kshm.Buffer
+	to      ring.Group
+	from    ring.Group
+	produce *ebpf.Program
+}
+
+func shareLoop(t testing.TB, capacity int) *loopShare {
+	t.Helper()
+	s := &loopShare{}
+	dev := openLoop(t, &bpf.Options{Attach: func(c *ebpf.Collection) ([]link.Link, error) {
+		s.produce = c.Programs["loop_produce"]
+		return nil, nil
+	}})
+	s.share(t, dev, capacity)
+	return s
+}
+
+func (s *loopShare) share(t testing.TB, dev *kshm.Device, capacity int) {
+	t.Helper()
+	cpus, err := ebpf.PossibleCPU()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var layout ring.Layout
+	if s.to, err = layout.Add(ring.ToKernel, 1, capacity); err != nil {
+		t.Fatal(err)
+	}
+	if s.from, err = layout.Add(ring.ToUser, cpus, capacity); err != nil {
+		t.Fatal(err)
+	}
+	if s.buf, err = dev.Alloc(layout.Size(), nil); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.buf.Close() })
+	s.Share, err = dev.Share(s.buf, &kshm.ShareOptions{Rings: []kshm.RingGroup{
+		{Offset: uint64(s.to.Offset), Capacity: uint32(s.to.Capacity), Count: 1},
+		{Offset: uint64(s.from.Offset), Capacity: uint32(s.from.Capacity), Count: uint32(cpus), ToUser: true},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Share.Close() })
+}
+
+// What a program may write into the shared memory, at its worst: anything,
+// anywhere, while the kernel's programs use it. They return, the break is
+// reported, and the next share works.
+func TestHostileBytes(t *testing.T) {
+	needBPF(t)
+	reported := 0
+	for seed := range uint64(60) {
+		s := shareLoop(t, 4096)
+		mem := s.buf.Bytes()
+		r := rand.New(rand.NewPCG(seed, 0))
+		for s.Err() == nil && r.IntN(400) != 0 {
+			word := uint64(r.IntN(3)) << r.IntN(64)
+			if r.IntN(4) == 0 {
+				word = r.Uint64()
+			}
+			at := 8 * r.IntN(len(mem)/8)
+			if r.IntN(2) == 0 { // the words that matter
+				base := s.to.Offset
+				if r.IntN(2) == 0 {
+					base = s.from.Offset + r.IntN(s.from.Count)*s.from.Stride()
+				}
+				at = base + []int{0, 128, 256, 384, 512, 8192, 8200}[r.IntN(7)]
+			}
+			binary.NativeEndian.PutUint64(mem[at:], word)
+			if err := s.Kick(); err != nil && s.Err() == nil {
+				t.Fatal(err)
+			}
+			_, err := loop.Produce(s.produce, loop.Burst{Records: 20, Size: uint32(8 * r.IntN(300)), Batch: uint32(r.IntN(3))})
+			if errors.Is(err, syscall.EBUSY) {
+				<-s.Done() // it is ending
+			} else if err != nil && s.Err() == nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Share.Close(); err != nil {
+			t.Fatal(err)
+		}
+		stats, err := s.Stats()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if errors.Is(s.Err(), kshm.ErrCorrupt) {
+			reported++
+			if stats.CorruptWhy == 0 || stats.CorruptOffset >= uint64(len(mem)) || stats.Reason != kshm.EndCorrupt {
+				t.Errorf("seed %d: %+v", seed, stats)
+			}
+		}
+		if err := s.buf.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("%d of 60 shares ended as corrupt", reported)
+	if reported == 0 {
+		t.Error("no corruption was reported")
+	}
+	s := shareLoop(t, 4096)
+	echo(t, s, 100)
+}
+
+// echo sends n records through the kernel and back.
+func echo(t *testing.T, s *loopShare, n int) {
+	t.Helper()
+	p, err := ring.NewProducer(s.buf.Bytes(), s.to, 0, s.Share)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back := make([]*ring.Consumer, s.from.Count)
+	for i := range back {
+		if back[i], err = ring.NewConsumer(s.buf.Bytes(), s.from, i, s.Share); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen := make(map[uint64]bool)
+	for i := range uint64(n) {
+		if err := p.Write(t.Context(), binary.NativeEndian.AppendUint64(nil, i)); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range back {
+			for rec, ok := c.Next(); ok; rec, ok = c.Next() {
+				seen[binary.NativeEndian.Uint64(rec)] = true
+				c.Release()
+			}
+		}
+	}
+	if len(seen) != n {
+		t.Errorf("%d of %d records have come back", len(seen), n)
+	}
+}
+
+// Commands with any arguments, from whoever holds the descriptor.
+func TestHostileCommands(t *testing.T) {
+	needBPF(t)
+	var command *ebpf.Program
+	spec, err := loop.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dev, err := bpf.Open(spec, &bpf.Options{Attach: func(c *ebpf.Collection) ([]link.Link, error) {
+		var err error
+		command, err = c.Programs["kshm_command"].Clone()
+		return nil, err
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dev.Close()
+	s := &loopShare{}
+	s.share(t, dev, 4096)
+	defer command.Close()
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 20000 {
+		context := make([]byte, 48)
+		for i := range context {
+			if r.IntN(3) == 0 {
+				context[i] = byte(r.Uint32())
+			}
+		}
+		binary.NativeEndian.PutUint32(context, uint32(r.IntN(12)))
+		if _, err := command.Run(&ebpf.RunOptions{Context: context}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Share.Close(); err != nil {
+		t.Error(err)
+	}
+}

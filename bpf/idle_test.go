@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux && amd64
+
+package bpf_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"kshm/bpf"
+	"kshm/bpf/loop"
+	"kshm/ring"
+)
+
+// No doorbell rings for a reader that is awake, at most one for each time that
+// it sleeps, and an idle share does nothing.
+func TestIdle(t *testing.T) {
+	needBPF(t)
+	s := shareLoop(t, 64<<10)
+	consumers := make([]*ring.Consumer, s.from.Count)
+	var err error
+	for i := range consumers {
+		if consumers[i], err = ring.NewConsumer(s.buf.Bytes(), s.from, i, s.Share); err != nil {
+			t.Fatal(err)
+		}
+	}
+	drain := func() (n uint64) {
+		for _, c := range consumers {
+			for _, ok := c.Next(); ok; _, ok = c.Next() {
+				n++
+				c.Release()
+			}
+		}
+		return n
+	}
+	var received, produced uint64
+	for range 2000 {
+		n, err := loop.Produce(s.produce, loop.Burst{Records: 100, Size: 64, Batch: 32})
+		if err != nil {
+			t.Fatal(err)
+		}
+		produced += n
+		received += drain()
+	}
+	if received != produced || produced == 0 {
+		t.Errorf("produced %d, received %d", produced, received)
+	}
+	if st, err := s.Stats(); err != nil || st.Events != 0 {
+		t.Errorf("a reader that was awake was rung for: %+v, %v", st, err)
+	}
+	// Nothing happens: all readers go to sleep, and nobody wakes them.
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	done := make(chan error, len(consumers))
+	for _, c := range consumers {
+		go func() { done <- c.Wait(ctx) }()
+	}
+	for range consumers {
+		if err := <-done; !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+	}
+	if st, err := s.Stats(); err != nil || st.Events != 0 {
+		t.Errorf("an idle share has raised events: %+v, %v", st, err)
+	}
+	for _, c := range consumers {
+		if n := c.Counters(); n.Sleeps > 1 {
+			t.Errorf("a reader without records woke: %+v", n)
+		}
+	}
+}
+
+// A record that waits for others is published by the timer, which then stops:
+// it takes no processor time when there is nothing to do.
+func TestTimer(t *testing.T) {
+	needBPF(t)
+	s := shareLive(t, 64, 64<<10, 1, bpf.Options{Batch: 32 << 10, Flush: 2 * time.Millisecond})
+	state := s.progs.Maps["kshm_state"]
+	ticks := func() uint64 {
+		raw, err := state.LookupBytes(uint32(0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ticksOf(raw)
+	}
+	c, err := ring.NewConsumer(s.buf.Bytes(), s.groups[0], 0, s.Share)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	go stormOn(0, 10)
+	n := 0
+	for range c.All(ctx) {
+		if n++; n == 10 {
+			break
+		}
+	}
+	if n != 10 {
+		t.Fatalf("%d records: %v", n, c.Err())
+	}
+	// The first one's doorbell has started the timer. It stops by itself.
+	for last := ticks(); ; {
+		time.Sleep(20 * time.Millisecond)
+		now := ticks()
+		if now == last {
+			break
+		}
+		if last = now; ctx.Err() != nil {
+			t.Fatal("the timer does not stop")
+		}
+	}
+	if ticks() == 0 {
+		t.Error("the timer has never run")
+	}
+}
