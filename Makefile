@@ -77,7 +77,10 @@ build/vmrun:
 	go build -o $@ ./internal/cmd/vmrun
 
 # What go test runs a kernel's tests with; $(2) is more for vmrun.
-in = CGO_ENABLED=0 go test -tags kernel -count=1 -exec "$(CURDIR)/build/vmrun -kernel $(1) $(2) -hugepages 16 -file $(CURDIR)/build/$(1)/digest.ko:/modules/digest.ko $(patsubst %,-module $(CURDIR)/build/$(1)/%.ko,$(notdir $(MODULES:linux=kshm)))"
+in = CGO_ENABLED=0 go test -tags kernel -count=1 -exec "$(CURDIR)/build/vmrun -kernel $(1) $(2) -hugepages 16 $(call with-modules,$(1))"
+
+# The modules, loaded; and those of drivers that tests load again as files.
+with-modules = $(foreach m,digest loop,-file $(CURDIR)/build/$(1)/$(m).ko:/modules/$(m).ko) $(patsubst %,-module $(CURDIR)/build/$(1)/%.ko,$(notdir $(MODULES:linux=kshm)))
 
 # Machines for every row of docs/conformance.md. The second has memory that pins
 # must move out of.
@@ -104,10 +107,20 @@ test-386: build/vmrun ## the tests as a 386 program in a 64-bit kernel
 	$(WITH) perl qemu kernel-6.1 -- $(DEPS) build-module -strict -kernel 6.1 $(MODULES)
 	GOARCH=386 $(call in,6.1,-timeout 55m) $(LONG_RUN) ./driver/test/linux
 
+# A storm on one kernel, which may be one of those below:
+# make storm KERNEL=6.12 STORM="-seed 7 -ops 1000000 -kills 1000"
+.PHONY: storm
+KERNEL := 6.12
+STORM  := -for 10m
+storm: build/vmrun ## everything at once, killed again and again: KERNEL=6.12 STORM="-seed 7 -for 10m"
+	$(WITH) perl qemu -- $(DEPS) build-module -strict -kernel $(KERNEL) $(MODULES)
+	CGO_ENABLED=0 go build -o build/storm ./driver/test/linux/storm
+	build/vmrun -kernel $(KERNEL) -timeout 58m -hugepages 16 -log build/storm-$(KERNEL).log $(call with-modules,$(KERNEL)) build/storm $(STORM)
+
 # Kernels made to find bugs, compiled from source once, which takes an hour:
 # first the bugs of a broken module, each of which they must find, and then the
 # tests, in which they must find nothing.
-DEBUG_TESTS := -v -timeout 60m ./driver/test/linux -storm 60s
+DEBUG_TESTS := -v -timeout 60m ./driver/test/linux
 .PHONY: test-debug test-kcsan test-faults modules-debug-6.12 modules-kcsan-6.12
 test-debug: modules-debug-6.12 build/vmrun ## memory, locks, contexts: the tests in a kernel that checks them
 	KSHM_ALARMS=debug-6.12 go test -count=1 -v -timeout 60m ./driver/test/linux/alarms

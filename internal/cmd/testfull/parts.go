@@ -2,7 +2,11 @@
 
 package main
 
-import "time"
+import (
+	"fmt"
+	"slices"
+	"time"
+)
 
 // A part is a piece of the long tests that runs alone.
 type part struct {
@@ -16,6 +20,7 @@ type part struct {
 const (
 	with = "go run ./internal/cmd/deps with "
 	test = "go test -count=1 -v -timeout 60m "
+	mk   = "make --no-print-directory "
 )
 
 // What the modules in a kernel depend on.
@@ -24,11 +29,37 @@ var kernelInputs = []string{
 	"internal/abi", "internal/vm", "internal/deps", "internal/cmd/vmrun", "Makefile",
 }
 
-var parts = []part{
+var parts = slices.Concat(anywhere, kernels, storms("6.12", 10, 1_000_000, 1000), storms("debug-6.12", 5, 200_000, 400))
+
+// anywhere are the parts that need no kernel of their own.
+var anywhere = []part{
 	{Name: "nt-shim", Limit: time.Hour, Command: with + "cc -- " + test + "./driver/test/nt -full", Inputs: []string{"driver"}},
 	{Name: "ring-rounds", Limit: time.Hour, Command: with + "cc -- " + test + "./ring -rounds 5000000 -storms 30000 -seeded", Inputs: []string{"ring", "driver/include", "internal/abi"}},
 	{Name: "proof", Limit: time.Hour, Command: with + "cc spin herd cbmc -- go run ./proof -full", Inputs: []string{"proof", "driver/include", "driver/test/ring"}},
 	{Name: "race", Limit: time.Hour, Command: with + "cc -- go test -v -race -count=5 -timeout 60m ./..."},
 	{Name: "vm", Kernel: "6.1, 6.12", Limit: time.Hour, Command: "KSHM_VM=1 " + test + "./internal/vm", Inputs: []string{"internal/vm", "internal/deps"}},
-	{Name: "fuzz", Limit: time.Hour, Command: "make --no-print-directory fuzz FUZZTIME=5m"},
+	{Name: "fuzz", Limit: time.Hour, Command: mk + "fuzz FUZZTIME=10m"},
+}
+
+// kernels are the tests of the modules, on each kernel that make test leaves out.
+var kernels = []part{
+	{Name: "debug", Kernel: "debug-6.12", Limit: time.Hour, Command: mk + "test-debug", Inputs: kernelInputs},
+	{Name: "kcsan", Kernel: "kcsan-6.12", Limit: time.Hour, Command: mk + "test-kcsan", Inputs: kernelInputs},
+	{Name: "faults", Kernel: "debug-6.12", Limit: time.Hour, Command: mk + "test-faults", Inputs: kernelInputs},
+	{Name: "kernel-6.1-rt", Kernel: "6.1-rt", Limit: time.Hour, Command: mk + "test-kernel-6.1-rt", Inputs: kernelInputs},
+	{Name: "kernel-6.12-trixie", Kernel: "6.12-trixie", Limit: time.Hour, Command: mk + "test-kernel-6.12-trixie", Inputs: kernelInputs},
+	{Name: "kernel-7.2", Kernel: "7.2", Limit: time.Hour, Command: mk + "test-kernel-7.2", Inputs: kernelInputs},
+	{Name: "386", Kernel: "6.1", Limit: time.Hour, Command: mk + "test-386", Inputs: kernelInputs},
+}
+
+// storms is a long storm in pieces with seeds of their own, so that none of
+// them takes long; the table adds them up.
+func storms(kernel string, pieces, operations, kills int) (list []part) {
+	for n := 1; n <= pieces; n++ {
+		list = append(list, part{
+			Name: fmt.Sprintf("storm-%s/%d", kernel, n), Kernel: kernel, Limit: time.Hour, Inputs: kernelInputs,
+			Command: fmt.Sprintf("%sstorm KERNEL=%s STORM='-seed %d -ops %d -kills %d -for 55m'", mk, kernel, n, operations, kills),
+		})
+	}
+	return list
 }
