@@ -39,7 +39,7 @@ func TestFullDoorbell(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer free()
-	g, err := geometryOf([]kshm.RingGroup{{Capacity: uint32(group.Capacity), Count: uint32(group.Count), ToUser: true}}, len(mem), tr.cpus)
+	g, err := geometryOf(layout.Groups(), len(mem), tr.cpus)
 	if err != nil {
 		t.Fatal(err)
 	}

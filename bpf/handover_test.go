@@ -48,7 +48,7 @@ func guest([]string) error {
 	if err != nil {
 		return err
 	}
-	share, err := dev.Share(buf, &kshm.ShareOptions{Rings: []kshm.RingGroup{{Capacity: uint32(g.Capacity), Count: uint32(g.Count), ToUser: true}}})
+	share, err := dev.Share(buf, &kshm.ShareOptions{Rings: layout.Groups()})
 	if err != nil {
 		return err
 	}

@@ -58,10 +58,7 @@ func (s *loopShare) share(t testing.TB, dev *kshm.Device, capacity int) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.buf.Close() })
-	s.Share, err = dev.Share(s.buf, &kshm.ShareOptions{Rings: []kshm.RingGroup{
-		{Offset: uint64(s.to.Offset), Capacity: uint32(s.to.Capacity), Count: 1},
-		{Offset: uint64(s.from.Offset), Capacity: uint32(s.from.Capacity), Count: uint32(cpus), ToUser: true},
-	}})
+	s.Share, err = dev.Share(s.buf, &kshm.ShareOptions{Rings: layout.Groups()})
 	if err != nil {
 		t.Fatal(err)
 	}

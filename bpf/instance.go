@@ -150,8 +150,8 @@ func check(spec *ebpf.CollectionSpec) error {
 	if spec.Programs[commandProgram] == nil {
 		return fmt.Errorf("the object has no program %s: it does not include kshm.bpf.h", commandProgram)
 	}
-	if have := spec.Maps[stateMap].ValueSize; have != stateSize {
-		return fmt.Errorf("the object was compiled with another version of kshm.bpf.h: its state has %d bytes, not %d", have, stateSize)
+	if name, wrong := wrongSize(spec); wrong {
+		return fmt.Errorf("the object was compiled with another version of kshm.bpf.h: the values of %s have %d bytes", name, spec.Maps[name].ValueSize)
 	}
 	return nil
 }

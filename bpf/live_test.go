@@ -236,7 +236,14 @@ func TestLiveHooks(t *testing.T) {
 	if err := s.Share.Close(); err != nil {
 		t.Fatal(err)
 	}
-	dropped := s.dropped(t)
+	stats, err := s.Stats()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dropped := stats.ToUser.Drops
+	if shown := s.dropped(t); shown != dropped {
+		t.Errorf("the statistics pages say %d dropped, the kernel %d", shown, dropped)
+	}
 	readers.Wait()
 	close(tallies)
 	var received [2]uint64

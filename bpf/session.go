@@ -29,7 +29,13 @@ type session struct {
 	reason  kshm.Reason // set by the end
 
 	mu    sync.Mutex
-	final *state
+	final *account
+}
+
+// account is the kernel's word on a share.
+type account struct {
+	state
+	toKernel, toUser ring.Counters
 }
 
 // begin makes the share in the kernel. Hooks are attached before programs may
@@ -96,7 +102,7 @@ func (s *session) Pump(wake func(events uint64)) error {
 			s.stop(kshm.EndGone) // unless it has ended: nothing will be heard of it any more
 			return s.reason.Err()
 		}
-		now, err := s.look()
+		now, err := s.hear()
 		if err != nil {
 			s.stop(kshm.EndGone)
 			return s.reason.Err()
@@ -112,6 +118,16 @@ func (s *session) Pump(wake func(events uint64)) error {
 	}
 }
 
+// hear reads how many events there have been, and whether all is well.
+func (s *session) hear() (state, error) {
+	s.kicks.RLock()
+	defer s.kicks.RUnlock()
+	if final := s.last(); final != nil {
+		return final.state, nil
+	}
+	return s.in.state()
+}
+
 // tick starts the timer. A share that ends has none.
 func (s *session) tick() {
 	s.kicks.RLock()
@@ -121,33 +137,40 @@ func (s *session) tick() {
 	}
 }
 
-func (s *session) last() *state {
+func (s *session) last() *account {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.final
 }
 
 // look reads the kernel's word on the share: its last one after the end.
-func (s *session) look() (state, error) {
+func (s *session) look() (account, error) {
 	s.kicks.RLock()
 	defer s.kicks.RUnlock()
 	if final := s.last(); final != nil {
 		return *final, nil
 	}
-	return s.in.state()
+	return s.account()
+}
+
+func (s *session) account() (a account, err error) {
+	if a.toKernel, a.toUser, err = s.counters(); err == nil {
+		a.state, err = s.in.state()
+	}
+	return a, err
 }
 
 func (s *session) Stats() (kshm.Stats, error) {
-	st, err := s.look()
+	a, err := s.look()
 	if err != nil {
 		return kshm.Stats{}, err
 	}
-	stats := kshm.Stats{Length: st.Length, Kicks: st.Kicks, Events: st.Events, Wakes: st.Events - st.Failures,
-		CorruptOffset: st.CorruptOffset, CorruptWhy: st.CorruptWhy}
+	stats := kshm.Stats{Length: a.Length, Kicks: a.Kicks, Events: a.Events, Wakes: a.Events - a.Failures,
+		CorruptOffset: a.CorruptOffset, CorruptWhy: a.CorruptWhy, ToKernel: a.toKernel, ToUser: a.toUser}
 	if s.last() != nil {
 		stats.Reason = s.reason
 	} else {
-		stats.Pinned = st.Length // the arena's pages are not swapped or moved
+		stats.Pinned = a.Length // the arena's pages are not swapped or moved
 	}
 	return stats, nil
 }
@@ -165,10 +188,7 @@ func (s *session) stop(why kshm.Reason) error {
 		s.kicks.Lock()
 		defer s.kicks.Unlock()
 		err := s.quiesce()
-		final, e := s.in.state()
-		if e != nil {
-			final = state{}
-		}
+		final, e := s.account()
 		s.mu.Lock()
 		s.reason, s.final = why, &final
 		s.mu.Unlock()

@@ -15,7 +15,11 @@ func word(mem []byte, at int) *atomic.Uint64 { return (*atomic.Uint64)(unsafe.Po
 
 func half(mem []byte, at int) *atomic.Uint32 { return (*atomic.Uint32)(unsafe.Pointer(&mem[at])) }
 
-const stateSize = uint32(unsafe.Sizeof(state{}))
+const (
+	stateSize = uint32(unsafe.Sizeof(state{}))
+	slotSize  = uint32(unsafe.Sizeof(slotState{}))
+	inputSize = uint32(unsafe.Sizeof(inputState{}))
+)
 
 // bytesOf is the command as the kernel reads it.
 func bytesOf(c *command) []byte {

@@ -29,6 +29,7 @@ var objects = []object{
 	{"bpf/loop", "driver/samples/loop/loop.bpf.c", "loop", []string{"loop_burst"}},
 	{"bpf/live", "driver/test/bpf/live.bpf.c", "live", nil},
 	{"bpf/live", "driver/test/bpf/count.bpf.c", "count", nil},
+	{"examples/bpf", "examples/bpf/events.bpf.c", "events", nil},
 }
 
 func main() {
@@ -77,11 +78,12 @@ func (o object) compile(dir string) error {
 	if err != nil {
 		return err
 	}
-	args := []string{"run", "github.com/cilium/ebpf/cmd/bpf2go", "-cc", "kshm-bpf-clang", "-strip", "kshm-bpf-strip",
-		"-target", "amd64", "-no-global-types", "-go-package", filepath.Base(o.pkg), "-output-dir", dir, "-output-stem", o.name}
-	if filepath.Base(o.pkg) == "bpf" {
-		args[len(args)-5] = "main" // an example
+	pkg := filepath.Base(o.pkg)
+	if filepath.Dir(o.pkg) == "examples" {
+		pkg = "main"
 	}
+	args := []string{"run", "github.com/cilium/ebpf/cmd/bpf2go", "-cc", "kshm-bpf-clang", "-strip", "kshm-bpf-strip",
+		"-target", "amd64", "-no-global-types", "-go-package", pkg, "-output-dir", dir, "-output-stem", o.name}
 	for _, t := range o.types {
 		args = append(args, "-type", t)
 	}

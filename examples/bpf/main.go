@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux && amd64
+
+// Bpf shows the programs that begin and end on this machine, as the running
+// kernel tells them: nothing is installed. It takes the rights to load eBPF
+// programs, and Linux 6.9 or later.
+//
+//	sudo go run ./examples/bpf
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"time"
+
+	"kshm"
+	"kshm/bpf"
+	"kshm/ring"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, out io.Writer) error {
+	spec, err := loadEvents()
+	if err != nil {
+		return err
+	}
+	dev, err := bpf.Open(spec, &bpf.Options{Name: "events"})
+	if err != nil {
+		return err
+	}
+	defer dev.Close()
+
+	// One ring for each CPU; the share gets their table.
+	var layout ring.Layout
+	g, err := layout.Add(ring.ToUser, runtime.NumCPU(), 64<<10)
+	if err != nil {
+		return err
+	}
+	buf, err := dev.Alloc(layout.Size(), nil)
+	if err != nil {
+		return err
+	}
+	defer buf.Close()
+	share, err := dev.Share(buf, &kshm.ShareOptions{Rings: layout.Groups()})
+	if err != nil {
+		return err
+	}
+	defer share.Close()
+
+	// All CPUs' records in the order of their time stamps.
+	rings := make([]*ring.Consumer, g.Count)
+	for i := range rings {
+		if rings[i], err = ring.NewConsumer(buf.Bytes(), g, i, share); err != nil {
+			return err
+		}
+	}
+	merged, err := ring.NewMerger(10*time.Millisecond, rings...)
+	if err != nil {
+		return err
+	}
+	for cpu, rec := range merged.All(ctx) {
+		what := [...]string{"exec", "exit"}[rec[12]&1]
+		name, _, _ := bytes.Cut(rec[16:32], []byte{0})
+		fmt.Fprintf(out, "cpu %d  %s  %6d  %s\n", cpu, what, binary.NativeEndian.Uint32(rec[8:]), name)
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	return merged.Err()
+}
