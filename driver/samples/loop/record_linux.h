@@ -4,8 +4,8 @@
 #define LOOP_RECORD_LINUX_H
 
 #include <linux/compiler.h>
+#include <linux/ktime.h>
 #include <linux/minmax.h>
-#include <linux/timekeeping.h>
 #include "loop.h"
 
 /* Fills size bytes. last_ns is the ring's: its clock must not step back. */
