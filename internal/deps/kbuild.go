@@ -72,6 +72,14 @@ func newMaker(ctx context.Context, w io.Writer, b Build) (*maker, error) {
 	if err != nil {
 		return nil, err
 	}
+	if b.Headers == "" && b.Kernel.Arch == "arm64" {
+		cross, err := Ensure(ctx, w, CrossARM64)
+		if err != nil {
+			return nil, err
+		}
+		env = runFrom(env, cross)
+		args = append(args, "ARCH=arm64", "CROSS_COMPILE=aarch64-linux-gnu-")
+	}
 	if b.Strict {
 		perl, err := providePerl(ctx, w) // checks the form of doc comments
 		if err != nil {
@@ -145,11 +153,17 @@ func toolchain(ctx context.Context, w io.Writer, headers string) ([]string, erro
 	if err != nil {
 		return nil, err
 	}
-	lib := filepath.Join(dir, "usr/lib/x86_64-linux-gnu")
-	return append(env,
-		"PATH="+filepath.Join(dir, "usr/bin")+":"+os.Getenv("PATH"),
-		"LD_LIBRARY_PATH="+lib+":"+filepath.Join(dir, "lib/x86_64-linux-gnu"),
-	), nil
+	return runFrom(env, dir), nil
+}
+
+// runFrom returns env with the programs and libraries of an unpacked folder
+// before all others.
+func runFrom(env []string, dir string) []string {
+	libs := []string{filepath.Join(dir, "usr/lib/x86_64-linux-gnu"), filepath.Join(dir, "lib/x86_64-linux-gnu")}
+	if before := lookUp("LD_LIBRARY_PATH", env); before != "" {
+		libs = append(libs, before)
+	}
+	return append(env, "PATH="+filepath.Join(dir, "usr/bin")+":"+lookUp("PATH", env), "LD_LIBRARY_PATH="+strings.Join(libs, ":"))
 }
 
 // haveTools tries the machine's tools, and those of the headers, which want a
@@ -167,15 +181,19 @@ func haveTools(ctx context.Context, headers string) bool {
 	return true
 }
 
-// lookPath finds a command on the PATH of env, where the last one counts.
-func lookPath(name string, env []string) string {
-	path := ""
+// lookUp returns a variable of env, where the last one counts.
+func lookUp(name string, env []string) (value string) {
 	for _, e := range env {
-		if v, ok := strings.CutPrefix(e, "PATH="); ok {
-			path = v
+		if v, ok := strings.CutPrefix(e, name+"="); ok {
+			value = v
 		}
 	}
-	for _, dir := range filepath.SplitList(path) {
+	return value
+}
+
+// lookPath finds a command on the PATH of env.
+func lookPath(name string, env []string) string {
+	for _, dir := range filepath.SplitList(lookUp("PATH", env)) {
 		if info, err := os.Stat(filepath.Join(dir, name)); err == nil && info.Mode()&0o111 != 0 {
 			return filepath.Join(dir, name)
 		}
