@@ -396,6 +396,7 @@ func TestOneCPUIsManyContexts(t *testing.T) {
 		commands = append(commands, loopCommand{Cookie: 23, Records: 5000, Size: size, Batch: 4, Context: context, Source: uint32(i)})
 	}
 	commands[0].Flags = loopWait // so that it is there while the others are
+	commands[5].Flags = loopWait // so that it finds space at all
 	results := make([]loopResult, len(commands))
 	for i, c := range commands {
 		sources.Go(func() {
