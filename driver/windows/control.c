@@ -13,12 +13,23 @@ struct command {
 	kshm_u32 flags;
 };
 
-static BOOLEAN KshmIsZero(const UCHAR *From, const UCHAR *To)
+BOOLEAN KshmIsZero(const UCHAR *From, const UCHAR *To)
 {
 	while (From < To)
 		if (*From++ != 0)
 			return FALSE;
 	return TRUE;
+}
+
+/*
+ * What a driver's callback says, as it may go out: a request that is completed here must not say
+ * that it pends, and a warning would post a completion packet.
+ */
+NTSTATUS KshmVerdict(NTSTATUS Status)
+{
+	if (Status == STATUS_PENDING || (!NT_SUCCESS(Status) && !NT_ERROR(Status)))
+		return STATUS_INTERNAL_ERROR;
+	return Status;
 }
 
 /*
@@ -69,6 +80,8 @@ static NTSTATUS KshmInfo(PKSHM_DEVICE Device, PIRP Irp)
 	info->features = KSHM_FEATURE_SHARE_READ;
 	if (driver->Control != NULL)
 		info->features |= KSHM_FEATURE_CONTROL;
+	if (driver->MaxRings != 0)
+		info->features |= KSHM_FEATURE_RINGS;
 	info->min_length = KshmMinLength(driver);
 	info->max_length = KshmMaxLength(driver);
 	info->max_user_bytes = KshmMaxUserBytes(driver);
@@ -130,7 +143,7 @@ static NTSTATUS KshmKick(PKSHM_DEVICE Device, PIRP Irp)
 	if (KshmRundownEnter(&body->Calls)) {
 		InterlockedIncrement64(&body->Kicks);
 		if (Device->Driver->Kick != NULL)
-			status = Device->Driver->Kick(&body->Share);
+			status = KshmVerdict(Device->Driver->Kick(&body->Share));
 		else
 			KshmQueue(&body->Share);
 		KshmRundownExit(&body->Calls);
@@ -200,9 +213,9 @@ static NTSTATUS KshmOwnCode(PKSHM_DEVICE Device, PIRP Irp)
 
 	if (Device->Driver->Control == NULL || (code & 3) != KSHM_METHOD_BUFFERED)
 		return STATUS_INVALID_DEVICE_REQUEST;
-	status = Device->Driver->Control(code, Irp->AssociatedIrp.SystemBuffer,
-					 stack->Parameters.DeviceIoControl.InputBufferLength,
-					 &length);
+	status = KshmVerdict(Device->Driver->Control(
+		code, Irp->AssociatedIrp.SystemBuffer,
+		stack->Parameters.DeviceIoControl.InputBufferLength, &length));
 	if (!NT_SUCCESS(status))
 		return status;
 	Irp->IoStatus.Information = length <= room ? length : room;

@@ -117,6 +117,8 @@ BOOLEAN KshmMayUnload(VOID);
 
 /* control.c */
 NTSTATUS KshmControl(PKSHM_DEVICE Device, PIRP Irp);
+BOOLEAN KshmIsZero(const UCHAR *From, const UCHAR *To);
+NTSTATUS KshmVerdict(NTSTATUS Status);
 NTSTATUS KshmCommand(PIRP Irp, ULONG Size, ULONG Room, ULONG Tail, PVOID *Command);
 ULONG64 KshmNanoseconds(VOID);
 
@@ -132,6 +134,10 @@ NTSTATUS KshmReserve(PKSHM_BODY Body);
 NTSTATUS KshmShare(PKSHM_DEVICE Device, PIRP Irp, ULONG Access);
 PKSHM_BODY KshmFind(PKSHM_DEVICE Device, PKSHM_FILE File, kshm_u64 Cookie);
 VOID KshmRelease(PKSHM_BODY Body);
+
+/* ring.c */
+NTSTATUS KshmCheckRings(const KSHM_DRIVER *Driver, const struct kshm_share_args *Args);
+NTSTATUS KshmMakeRings(PKSHM_BODY Body, const struct kshm_share_args *Args);
 
 /* end.c */
 VOID KshmDrain(PKSHM_BODY Body);

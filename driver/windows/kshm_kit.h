@@ -11,6 +11,21 @@
 
 #include "kshm_nt.h"
 #include "../include/kshm.h"
+#include "../include/kshm_ring.h"
+
+/*
+ * The driver's side of a ring, in kernel memory. kshm_ring.h says how to use it and who may:
+ * one context at a time, so a producer in interrupts is one of one interrupt alone.
+ */
+typedef struct _KSHM_RING {
+	union {
+		struct kshm_producer Producer; /* with KSHM_RING_TO_USER */
+		struct kshm_consumer Consumer; /* with KSHM_RING_TO_KERNEL */
+	};
+	ULONG Flags; /* KSHM_RING_* */
+	ULONG Group; /* entry of the program's table that it comes from */
+	ULONG Index; /* in that group */
+} KSHM_RING, *PKSHM_RING;
 
 /*
  * A share. It exists from the call of Share until Stop has returned and every KshmEnter has
@@ -22,6 +37,8 @@ typedef struct _KSHM_SHARE {
 	SIZE_T Length;   /* bytes, 1 and up */
 	ULONG Access;    /* KSHM_ACCESS_*; without WRITE, a store through Base is a bugcheck */
 	PVOID Priv;      /* PrivSize bytes of the driver's own, zeroed */
+	PKSHM_RING Rings; /* in the order of the program's table */
+	ULONG RingCount;  /* 0: the program asked for none */
 } KSHM_SHARE, *PKSHM_SHARE;
 
 /*
@@ -43,11 +60,13 @@ typedef struct _KSHM_DRIVER {
 	ULONG64 MaxUserBytes; /* locked bytes per user; 0: 1 GiB */
 	ULONG MaxOpenShares;  /* live shares per open; 0: 16 */
 	ULONG MaxUserShares;  /* live shares per user; 0: 64 */
+	ULONG MaxRings;       /* per share; 0: the driver knows no rings */
 
 	/*
 	 * All optional, all at PASSIVE_LEVEL without a lock of the kit held. Share, Kick and
 	 * Control run in the caller's process, Work and Stop in any. A status that is no
-	 * success is an error (0xC...), never a warning, and never STATUS_PENDING.
+	 * success is an error (0xC...); a warning or STATUS_PENDING becomes
+	 * STATUS_INTERNAL_ERROR.
 	 */
 
 	/*
@@ -76,14 +95,21 @@ typedef struct _KSHM_DRIVER {
 	VOID (*Unload)(VOID);
 } KSHM_DRIVER, *PKSHM_DRIVER;
 
-/* From DriverEntry. Driver must live as long as the image. On failure nothing is left. */
+/*
+ * From DriverEntry, as the last thing that can fail: programs may come from then on. Driver
+ * must live as long as the image. On failure nothing is left.
+ */
+_IRQL_requires_(PASSIVE_LEVEL)
 NTSTATUS KshmLoad(PDRIVER_OBJECT DriverObject, const KSHM_DRIVER *Driver);
 
 /*
  * Brackets a use of the memory outside the callbacks. KshmEnter fails once the share has begun
  * to end; the end waits for every bracket. IRQL <= DISPATCH_LEVEL.
  */
+_IRQL_requires_max_(DISPATCH_LEVEL)
+_Must_inspect_result_
 BOOLEAN KshmEnter(PKSHM_SHARE Share);
+_IRQL_requires_max_(DISPATCH_LEVEL)
 VOID KshmExit(PKSHM_SHARE Share);
 
 /* The end has begun: Kick and Work should return soon. Any IRQL. */
@@ -93,18 +119,34 @@ BOOLEAN KshmEnding(PKSHM_SHARE Share);
 VOID KshmNotify(PKSHM_SHARE Share);
 
 /* Asks for a call of Work; several may be merged into one. IRQL <= DISPATCH_LEVEL. */
+_IRQL_requires_max_(DISPATCH_LEVEL)
 VOID KshmQueue(PKSHM_SHARE Share);
 
 /* Ends the share, later. IRQL <= DISPATCH_LEVEL, from a callback or inside a bracket. */
+_IRQL_requires_max_(DISPATCH_LEVEL)
 VOID KshmRevoke(PKSHM_SHARE Share);
 
-/* Ends the share because the shared word at Offset is broken; Why is shown by STATS. */
+/* The same because the shared word at Offset is broken; Why is shown by STATS. */
+_IRQL_requires_max_(DISPATCH_LEVEL)
 VOID KshmCorrupt(PKSHM_SHARE Share, ULONG64 Offset, ULONG Why);
 
 /*
  * Ends all shares, refuses new ones from now on, and returns when none is left: for the
  * removal of a PnP device, and behind the STOP code. PASSIVE_LEVEL, not from a callback.
  */
+_IRQL_requires_(PASSIVE_LEVEL)
 VOID KshmRevokeAll(VOID);
+
+/*
+ * TRUE while the ring is good. Else ends the share with what was wrong, an enum kshm_corrupt.
+ * To be asked after a call that got no record or no space. IRQL <= DISPATCH_LEVEL.
+ */
+static inline BOOLEAN KshmRingGood(PKSHM_SHARE Share, const struct kshm_ring *Ring)
+{
+	if (Ring->corrupt_why == 0)
+		return TRUE;
+	KshmCorrupt(Share, Ring->corrupt_offset, Ring->corrupt_why);
+	return FALSE;
+}
 
 #endif /* KSHM_KIT_H */

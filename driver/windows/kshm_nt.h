@@ -28,6 +28,17 @@
 #define MdlMappingNoWrite 0x80000000
 #endif
 
+/* What a static analyser is told of a function's IRQL; some headers have no such words. */
+#ifndef _IRQL_requires_
+#define _IRQL_requires_(irql)
+#endif
+#ifndef _IRQL_requires_max_
+#define _IRQL_requires_max_(irql)
+#endif
+#ifndef _Must_inspect_result_
+#define _Must_inspect_result_
+#endif
+
 #if defined(__MINGW32__)
 /* The import thunk: the headers' ExEventObjectType has one level of indirection too many. */
 extern POBJECT_TYPE **__imp_ExEventObjectType;
@@ -60,6 +71,13 @@ NTSYSAPI NTSTATUS NTAPI ZwSetSecurityObject(HANDLE Handle, SECURITY_INFORMATION 
 #define KshmReadAcquire64(p) ReadULong64Acquire((volatile ULONG64 *)(p))
 #define KshmWrite64(p, v) WriteULong64NoFence((volatile ULONG64 *)(p), v)
 #define KshmWriteRelease64(p, v) WriteULong64Release((volatile ULONG64 *)(p), v)
+
+/* The port of kshm_ring.h, which brings its own for GNU compilers. */
+#define kshm_read(p) ReadULong64NoFence((volatile ULONG64 *)(p))
+#define kshm_read_acquire(p) KshmReadAcquire64(p)
+#define kshm_write(p, v) KshmWrite64(p, v)
+#define kshm_publish(p, v) ((void)InterlockedExchange64((volatile LONG64 *)(p), (LONG64)(v)))
+#define kshm_barrier() _ReadWriteBarrier()
 #endif
 
 _Static_assert(sizeof(PVOID) == 8, "the kit is for 64-bit systems");

@@ -9,13 +9,9 @@ static NTSTATUS KshmCheckShare(PKSHM_DEVICE Device, PIRP Irp,
 			       const struct kshm_share_args *Args, ULONG Access)
 {
 	PIO_STACK_LOCATION stack = IoGetCurrentIrpStackLocation(Irp);
-	ULONG i;
 
 	if (Args->access != Access || Args->reserved != 0)
 		return STATUS_INVALID_PARAMETER;
-	for (i = 0; i < sizeof(Args->rings); i++)
-		if (((const UCHAR *)Args->rings)[i] != 0)
-			return STATUS_NOT_SUPPORTED;
 	if (stack->FileObject->Flags & FO_SYNCHRONOUS_IO)
 		return STATUS_INVALID_DEVICE_STATE; /* DONE could never arrive */
 	if (Irp->MdlAddress == NULL ||
@@ -26,7 +22,7 @@ static NTSTATUS KshmCheckShare(PKSHM_DEVICE Device, PIRP Irp,
 	if (Args->length < KshmMinLength(Device->Driver) ||
 	    Args->length > KshmMaxLength(Device->Driver))
 		return STATUS_INVALID_BUFFER_SIZE;
-	return STATUS_SUCCESS;
+	return KshmCheckRings(Device->Driver, Args);
 }
 
 static NTSTATUS KshmCreateBody(PKSHM_DEVICE Device, PIRP Irp,
@@ -73,6 +69,8 @@ VOID KshmRelease(PKSHM_BODY Body)
 		IoFreeWorkItem(Body->EndItem);
 	if (Body->WorkItem != NULL)
 		IoFreeWorkItem(Body->WorkItem);
+	if (Body->Share.Rings != NULL)
+		ExFreePoolWithTag(Body->Share.Rings, KSHM_TAG);
 	ExFreePoolWithTag(Body, KSHM_TAG);
 }
 
@@ -187,8 +185,10 @@ NTSTATUS KshmShare(PKSHM_DEVICE Device, PIRP Irp, ULONG Access)
 	status = KshmReferenceEvent(body, args);
 	if (NT_SUCCESS(status))
 		status = KshmMap(body, args);
+	if (NT_SUCCESS(status))
+		status = KshmMakeRings(body, args);
 	if (NT_SUCCESS(status) && Device->Driver->Share != NULL)
-		status = Device->Driver->Share(&body->Share);
+		status = KshmVerdict(Device->Driver->Share(&body->Share));
 	if (!NT_SUCCESS(status)) {
 		KshmAbandon(body);
 		return status;

@@ -17,8 +17,12 @@
 #define POKE CTL_CODE(FILE_DEVICE_UNKNOWN, 3, METHOD_BUFFERED, FILE_ANY_ACCESS)
 _Static_assert(SHARE == 0x00220006 && DONE == 0x00220008, "the numbers of the recipe");
 
+#define CLOSED ((PVOID)1) /* FsContext of a file whose last handle is closed */
+
 static KSPIN_LOCK Lock;
 static PIRP Pended; /* the share */
+static LONG Ending; /* requests that were taken off Pended and are being completed */
+static KEVENT Quiet; /* there are none */
 static PFILE_OBJECT Owner;
 static HANDLE Process;
 static PUCHAR Base;
@@ -35,22 +39,44 @@ static NTSTATUS Complete(PIRP Irp, NTSTATUS Status, ULONG_PTR Information)
 	return Status;
 }
 
+/* Lock held, Pended set. NULL: Cancel is on its way, and completes the request. */
+static PIRP Take(VOID)
+{
+	PIRP irp = Pended;
+
+	Pended = NULL;
+	if (Ending++ == 0)
+		KeClearEvent(&Quiet);
+	return IoSetCancelRoutine(irp, NULL) != NULL ? irp : NULL;
+}
+
+/* Completes a request that has been taken. */
+static VOID Finish(PIRP Irp, NTSTATUS Status, ULONG_PTR Information)
+{
+	KIRQL irql;
+
+	Complete(Irp, Status, Information);
+	KeAcquireSpinLock(&Lock, &irql);
+	if (--Ending == 0)
+		KeSetEvent(&Quiet, IO_NO_INCREMENT, FALSE);
+	KeReleaseSpinLock(&Lock, irql);
+}
+
 /* Ends the share if it is that of File or of Exiting; both NULL: any. */
 static BOOLEAN End(PFILE_OBJECT File, HANDLE Exiting, NTSTATUS Status)
 {
 	PIRP irp = NULL;
+	ULONG length;
 	KIRQL irql;
 
 	KeAcquireSpinLock(&Lock, &irql);
 	if (Pended != NULL && (File == NULL || File == Owner) &&
-	    (Exiting == NULL || Exiting == Process) &&
-	    IoSetCancelRoutine(Pended, NULL) != NULL) {
-		irp = Pended;
-		Pended = NULL;
-	}
+	    (Exiting == NULL || Exiting == Process))
+		irp = Take();
+	length = Length;
 	KeReleaseSpinLock(&Lock, irql);
 	if (irp != NULL)
-		Complete(irp, Status, NT_SUCCESS(Status) ? Length : 0);
+		Finish(irp, Status, NT_SUCCESS(Status) ? length : 0);
 	return irp != NULL;
 }
 
@@ -61,16 +87,25 @@ static VOID NTAPI Cancel(PDEVICE_OBJECT Device, PIRP Irp)
 	UNREFERENCED_PARAMETER(Device);
 	IoReleaseCancelSpinLock(Irp->CancelIrql);
 	KeAcquireSpinLock(&Lock, &irql);
-	Pended = NULL;
+	if (Pended == Irp)
+		Take();
 	KeReleaseSpinLock(&Lock, irql);
-	Complete(Irp, STATUS_CANCELLED, 0);
+	Finish(Irp, STATUS_CANCELLED, 0);
 }
 
+static VOID WaitQuiet(VOID)
+{
+	KeWaitForSingleObject(&Quiet, Executive, KernelMode, FALSE, NULL);
+}
+
+/* A process must not go while its pages are locked, whoever is completing its request. */
 static VOID NTAPI ProcessNotify(HANDLE Parent, HANDLE Exiting, BOOLEAN Create)
 {
 	UNREFERENCED_PARAMETER(Parent);
-	if (!Create)
-		End(NULL, Exiting, STATUS_PROCESS_IS_TERMINATING);
+	if (Create)
+		return;
+	End(NULL, Exiting, STATUS_PROCESS_IS_TERMINATING);
+	WaitQuiet();
 }
 
 static NTSTATUS Share(PIRP Irp, PIO_STACK_LOCATION Stack)
@@ -90,6 +125,8 @@ static NTSTATUS Share(PIRP Irp, PIO_STACK_LOCATION Stack)
 	KeAcquireSpinLock(&Lock, &irql);
 	if (Pended != NULL) {
 		status = STATUS_SHARING_VIOLATION;
+	} else if (Stack->FileObject->FsContext == CLOSED) {
+		status = STATUS_FILE_CLOSED; /* Cleanup was first, and would not come again */
 	} else {
 		(VOID) IoSetCancelRoutine(Irp, Cancel);
 		if (Irp->Cancel && IoSetCancelRoutine(Irp, NULL) != NULL) {
@@ -150,8 +187,14 @@ static NTSTATUS NTAPI Control(PDEVICE_OBJECT Device, PIRP Irp)
 
 static NTSTATUS NTAPI Cleanup(PDEVICE_OBJECT Device, PIRP Irp)
 {
+	PFILE_OBJECT file = IoGetCurrentIrpStackLocation(Irp)->FileObject;
+	KIRQL irql;
+
 	UNREFERENCED_PARAMETER(Device);
-	End(IoGetCurrentIrpStackLocation(Irp)->FileObject, NULL, STATUS_FILE_CLOSED);
+	KeAcquireSpinLock(&Lock, &irql);
+	file->FsContext = CLOSED;
+	KeReleaseSpinLock(&Lock, irql);
+	End(file, NULL, STATUS_FILE_CLOSED);
 	return Complete(Irp, STATUS_SUCCESS, 0);
 }
 
@@ -165,6 +208,7 @@ static VOID NTAPI Unload(PDRIVER_OBJECT Driver)
 {
 	ASSERT(Pended == NULL);
 	PsSetCreateProcessNotifyRoutine(ProcessNotify, TRUE);
+	WaitQuiet();
 	IoDeleteSymbolicLink(&Link);
 	ZwClose(EventHandle);
 	IoDeleteDevice(Driver->DeviceObject);
@@ -178,6 +222,7 @@ KSHM_INIT NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT Driver, PUNICODE_STRING Regi
 
 	UNREFERENCED_PARAMETER(Registry);
 	KeInitializeSpinLock(&Lock);
+	KeInitializeEvent(&Quiet, NotificationEvent, TRUE);
 	RtlInitUnicodeString(&name, L"\\Device\\mydriver");
 	RtlInitUnicodeString(&Link, L"\\DosDevices\\mydriver");
 	RtlInitUnicodeString(&event, L"\\BaseNamedObjects\\MyDriverEvent");

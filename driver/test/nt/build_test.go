@@ -15,13 +15,38 @@ import (
 )
 
 const (
-	kit  = "../../windows"
-	shim = "shim"
+	kit      = "../../windows"
+	mydriver = "../../samples/mydriver/mydriver.c"
+	shim     = "shim"
 )
 
 // kitFiles are the files of the kit as it ships.
 var kitFiles = []string{"control.c", "device.c", "end.c", "event.c", "limits.c", "pending.c",
-	"rundown.c", "seam_nt.c", "security.c", "share.c", "work.c"}
+	"ring.c", "rundown.c", "seam_nt.c", "security.c", "share.c", "work.c"}
+
+// kitSources are the kit, the shim and its tests of the kit.
+func kitSources(t *testing.T) []string {
+	sources := glob(t, "*.c")
+	for _, f := range kitFiles {
+		sources = append(sources, filepath.Join(kit, f))
+	}
+	return sources
+}
+
+// recipeSources are mydriver, as much of the shim as is no test of the kit, and
+// the tests of mydriver.
+func recipeSources(t *testing.T) []string {
+	return append(slices.Concat(glob(t, "nt_*.c"), glob(t, "sched.c"), glob(t, "explore.c"), glob(t, "recipe/*.c")), mydriver)
+}
+
+// glob finds files of the shim.
+func glob(t *testing.T, pattern string) []string {
+	files, err := filepath.Glob(filepath.Join(shim, pattern))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no %s in the shim: %v", pattern, err)
+	}
+	return files
+}
 
 // A build is a folder of objects made with one set of sanitizers.
 type build struct {
@@ -57,19 +82,12 @@ func (b *build) compile(source, object string) error {
 	return nil
 }
 
-// newBuild compiles the kit and the shim. The kit's own headers choose their
-// Windows half, because the compiler is told that this is not Linux.
-func newBuild(t *testing.T, sanitizers ...string) *build {
+// newBuild compiles the sources. The kit's own headers choose their Windows
+// half, because the compiler is told that this is not Linux.
+func newBuild(t *testing.T, sources []string, sanitizers ...string) *build {
 	t.Helper()
 	b := &build{cc: compiler(t), dir: t.TempDir()}
 	b.flags = append(strings.Fields("-std=gnu11 -g -O1 -fshort-wchar -U__linux__ -Wall -Wextra -Werror"), sanitizers...)
-	sources, err := filepath.Glob(filepath.Join(shim, "*.c"))
-	if err != nil || len(sources) == 0 {
-		t.Fatalf("no shim: %v", err)
-	}
-	for _, f := range kitFiles {
-		sources = append(sources, filepath.Join(kit, f))
-	}
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, runtime.NumCPU())
 	errs := make([]error, len(sources))
@@ -108,13 +126,10 @@ func (b *build) link(t *testing.T, name string, instead map[string]string) strin
 	return program
 }
 
-// sourceOf tells which file of the kit an object was made of, "" if none.
+// sourceOf tells the name of the file that an object was made of.
 func sourceOf(object string) string {
 	name, _, _ := strings.Cut(filepath.Base(object), ".c.")
-	if slices.Contains(kitFiles, name+".c") {
-		return name + ".c"
-	}
-	return ""
+	return name + ".c"
 }
 
 // run runs one of the program's tests and returns all that it said.

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -41,9 +42,10 @@ func pass(t *testing.T, program string, args ...string) {
 
 func TestAddress(t *testing.T) {
 	t.Parallel()
-	program := newBuild(t, address...).link(t, "nt", nil)
+	program := newBuild(t, kitSources(t), address...).link(t, "nt", nil)
 	pass(t, program, "cases", "cases.txt")
 	pass(t, program, "codes")
+	pass(t, program, "rings")
 	pass(t, program, "fail")
 	pass(t, program, "meet", "2", length("1", "29"))
 	pass(t, program, "storm", length("1000000", "60000"), "8")
@@ -51,19 +53,39 @@ func TestAddress(t *testing.T) {
 
 func TestThread(t *testing.T) {
 	t.Parallel()
-	program := newBuild(t, thread...).link(t, "nt", nil)
+	program := newBuild(t, kitSources(t), thread...).link(t, "nt", nil)
+	pass(t, program, "codes")
+	pass(t, program, "rings")
+	pass(t, program, "fail")
+	pass(t, program, "storm", length("1000000", "40000"), "8")
+}
+
+// TestRecipe runs driver/samples/mydriver, which does without the kit.
+func TestRecipe(t *testing.T) {
+	t.Parallel()
+	program := newBuild(t, recipeSources(t), address...).link(t, "recipe", nil)
+	pass(t, program, "codes")
+	pass(t, program, "fail")
+	pass(t, program, "meet", "2", length("1", "11"))
+	pass(t, program, "storm", length("1000000", "60000"), "8")
+	program = newBuild(t, recipeSources(t), thread...).link(t, "recipe", nil)
 	pass(t, program, "codes")
 	pass(t, program, "fail")
 	pass(t, program, "storm", length("1000000", "40000"), "8")
 }
 
-// TestSeeds puts known bugs into a copy of the kit: each must be found, by name.
+// TestSeeds puts known bugs into a copy of the kit and of mydriver: each must be
+// found, by name.
 func TestSeeds(t *testing.T) {
 	t.Parallel()
-	b := newBuild(t, address...)
-	for i, s := range readSeeds(t) {
+	ofKit, ofRecipe := newBuild(t, kitSources(t), address...), newBuild(t, recipeSources(t), address...)
+	for _, s := range readSeeds(t) {
 		t.Run(s.title(), func(t *testing.T) {
-			program := s.plant(t, b, i)
+			b := ofKit
+			if s.file == filepath.Base(mydriver) {
+				b = ofRecipe
+			}
+			program := s.plant(t, b)
 			out, err := run(program, s.args...)
 			var exit *exec.ExitError
 			if !errors.As(err, &exit) {
@@ -95,9 +117,17 @@ func (s seed) named(out string) bool {
 	return false
 }
 
+// path is where the file is.
+func (s seed) path() string {
+	if s.file == filepath.Base(mydriver) {
+		return mydriver
+	}
+	return filepath.Join(kit, s.file)
+}
+
 // plant builds the program with the bug in it.
-func (s seed) plant(t *testing.T, b *build, i int) string {
-	text, err := os.ReadFile(filepath.Join(kit, s.file))
+func (s seed) plant(t *testing.T, b *build) string {
+	text, err := os.ReadFile(s.path())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +140,7 @@ func (s seed) plant(t *testing.T, b *build, i int) string {
 		t.Fatal(err)
 	}
 	planted := *b
-	planted.flags = append(append([]string{}, b.flags...), "-Wno-error", "-Wno-unused")
+	planted.flags = append(slices.Clone(b.flags), "-Wno-error", "-Wno-unused", "-I"+filepath.Dir(s.path()))
 	if err := planted.compile(source, object); err != nil {
 		t.Fatal(err)
 	}

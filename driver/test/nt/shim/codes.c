@@ -430,6 +430,7 @@ static void test_live(void)
 	struct kshm_stats stats;
 	struct kshm_wait wait = {0};
 	struct nt_req *req, *waiting;
+	PKEVENT set = nt_event_of(&program, event);
 	char *last = spare->user + spare->size - 1;
 	kshm_u32 reason;
 
@@ -437,6 +438,7 @@ static void test_live(void)
 	args.event = (uintptr_t)event;
 	*last = 40;
 	CHECK(nt_ioctl(file, &call, &req) == STATUS_PENDING);
+	nt_reference_event(set);
 	nt_close_handle(&program, event); /* the driver holds its own reference */
 	CHECK(*last == 41);
 	CHECK(wait_begin(file, 7, &wait, &waiting) == STATUS_PENDING);
@@ -447,6 +449,8 @@ static void test_live(void)
 	CHECK(*last == 44); /* twice in Kick, once in Work */
 	CHECK(call_stats(file, 7, &stats) == STATUS_SUCCESS);
 	CHECK(stats.kicks == 1 && stats.events == 3 && stats.wakes >= 1);
+	CHECK(nt_event_peek(set));
+	nt_release_event(set);
 	wait.events = 2;
 	CHECK(wait_begin(file, 7, &wait, &waiting) == STATUS_SUCCESS && wait.events == 3);
 	nt_reap(waiting);

@@ -13,7 +13,7 @@ struct drv_share {
 };
 
 static KSPIN_LOCK drv_lock;
-NTSTATUS drv_share_status;
+NTSTATUS drv_share_status, drv_kick_status, drv_control_status;
 bool drv_revoke_in_share;
 
 /* A store into the shared memory, or a load where only that is allowed. */
@@ -28,6 +28,38 @@ static void touch(PKSHM_SHARE share)
 	nt_point("touch");
 }
 
+/* A record goes into each ring that the driver produces into, and none comes from the others. */
+static void check_rings(PKSHM_SHARE share)
+{
+	ULONG i, length;
+	PKSHM_RING ring;
+
+	for (i = 0; i < share->RingCount; i++) {
+		ring = &share->Rings[i];
+		if (!(ring->Flags & KSHM_RING_TO_USER)) {
+			CHECK(!kshm_consumer_next(&ring->Consumer, &length));
+			CHECK(KshmRingGood(share, &ring->Consumer.ring));
+			continue;
+		}
+		CHECK(kshm_producer_reserve(&ring->Producer, 8) != NULL);
+		kshm_producer_commit(&ring->Producer, 8);
+		kshm_producer_flush(&ring->Producer);
+		CHECK(KshmRingGood(share, &ring->Producer.ring));
+	}
+}
+
+/* What the program wrote into the rings, when it kicks. */
+static void read_rings(PKSHM_SHARE share)
+{
+	ULONG i, length;
+
+	for (i = 0; i < share->RingCount; i++)
+		if (!(share->Rings[i].Flags & KSHM_RING_TO_USER)) {
+			kshm_consumer_next(&share->Rings[i].Consumer, &length);
+			KshmRingGood(share, &share->Rings[i].Consumer.ring);
+		}
+}
+
 static NTSTATUS Share(PKSHM_SHARE share)
 {
 	struct nt_memory *memory = nt_memory_at(share->Base);
@@ -35,11 +67,12 @@ static NTSTATUS Share(PKSHM_SHARE share)
 	KIRQL irql;
 
 	CHECK(nt_me->irql == PASSIVE_LEVEL && nt_me->locks == 0);
-	if (!NT_SUCCESS(drv_share_status))
+	if (drv_share_status != STATUS_SUCCESS)
 		return drv_share_status;
 	d = calloc(1, sizeof(*d));
 	*(struct drv_share **)share->Priv = d;
 	touch(share);
+	check_rings(share);
 	KeAcquireSpinLock(&drv_lock, &irql);
 	d->share = share;
 	memory->context = d;
@@ -59,6 +92,7 @@ static NTSTATUS Kick(PKSHM_SHARE share)
 	if (d->stops)
 		nt_bug("touch after stop", "Kick");
 	touch(share);
+	read_rings(share);
 	KshmNotify(share);
 	drv_notify_from_isr(share);
 	KshmQueue(share);
@@ -66,7 +100,7 @@ static NTSTATUS Kick(PKSHM_SHARE share)
 	if (d->stops)
 		nt_bug("touch after stop", "Kick under way");
 	d->kicks--;
-	return STATUS_SUCCESS;
+	return drv_kick_status;
 }
 
 static VOID Work(PKSHM_SHARE share)
@@ -176,7 +210,7 @@ static NTSTATUS Control(ULONG code, PVOID buffer, ULONG in_length, PULONG out_le
 	if (in_length < *out_length)
 		*out_length = in_length;
 	(void)buffer; /* an echo: input and output are the same buffer */
-	return STATUS_SUCCESS;
+	return drv_control_status;
 }
 
 KSHM_DRIVER drv = {

@@ -36,6 +36,8 @@ static bool live(long nth)
 	if (NT_SUCCESS(status)) {
 		share_args(&args, &call, memory, 1);
 		args.event = (uintptr_t)event;
+		args.rings[0] = (struct kshm_ring_group){
+			.capacity = KSHM_RING_MIN_CAPACITY, .count = 1, .flags = nth & 1};
 		status = nt_ioctl(file, &call, &req);
 		if (status == STATUS_PENDING)
 			CHECK(call_done(file, 1, &reason) == STATUS_SUCCESS);
@@ -58,7 +60,8 @@ void test_fail(void)
 	long n, total = 0;
 
 	nt_start_processors(2);
-	memory = nt_memory(PAGE_SIZE, true);
+	drv.MaxRings = 1;
+	memory = nt_memory(3 * PAGE_SIZE, true);
 	for (nt_registry_kind = 0; nt_registry_kind < 3; nt_registry_kind++) {
 		for (n = 1; live(n); n++)
 			total++;

@@ -3,12 +3,9 @@
  * meet.c - whatever can end a share meets whatever can happen to it, at every pair of marked
  * points. Each run loads the driver, makes a share, lets two actors and the work items loose
  * under one plan of hand-overs, unloads the driver and looks for what was left behind.
- *
- * A plan of one hand-over stops somebody at any point and lets somebody else go first; one of
- * two stops that one at any point of its own in turn.
  */
 #include "tests.h"
-#include "sched.h"
+#include "explore.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -348,45 +345,25 @@ static void meet(const struct actor *a, const struct actor *b, bool live,
 	nt_check_leaks("after the run");
 }
 
-struct explorer {
+struct pair {
 	const struct actor *a, *b;
 	bool live;
-	int most, stride;
-	long runs;
 };
 
-/* Runs the plan, then each plan that has one more hand-over after its last. */
-static void explore(struct explorer *e, struct sched_switch *plan, int n)
+static void meet_once(void *arg, const struct sched_switch *plan, int switches,
+		      struct sched_trace *trace)
 {
-	struct sched_trace trace;
-	int step, choice;
+	const struct pair *p = arg;
 
-	meet(e->a, e->b, e->live, plan, n, &trace);
-	e->runs++;
-	CHECK(trace.steps < SCHED_STEPS);
-	if (n == e->most)
-		return;
-	step = n ? plan[n - 1].step + 1 : 0;
-	if (n > 0)
-		step += (int)(e->runs % e->stride);
-	for (; step<trace.steps; step += n> 0 ? e->stride : 1)
-		for (choice = 0; choice < trace.others[step]; choice++) {
-			plan[n] = (struct sched_switch){step, choice};
-			explore(e, plan, n + 1);
-		}
+	meet(p->a, p->b, p->live, plan, switches, trace);
 }
 
 static long meet_all(const struct actor *a, const struct actor *b, bool live, int switches,
 		     int stride)
 {
-	struct sched_switch plan[4];
-	struct explorer e = {.a = a, .b = b, .live = live, .most = switches, .stride = stride};
+	struct pair p = {a, b, live};
 
-	for (sched_eager = true;; sched_eager = false) {
-		explore(&e, plan, 0);
-		if (!sched_eager)
-			return e.runs;
-	}
+	return explore(meet_once, &p, switches, stride);
 }
 
 static const char *only_actor; /* if set, one of the two */

@@ -121,8 +121,11 @@ bool nt_dpc_once(void);
 extern _Atomic long nt_fail_in; /* the nth call that can fail fails; 0: none */
 bool nt_fails(const char *where);
 extern ULONG nt_registry_kind; /* what the class key holds: see nt_ob.c */
+PKEVENT nt_named_event(void);
 HANDLE nt_event_handle(struct nt_proc *proc, ACCESS_MASK access);
 PKEVENT nt_event_of(struct nt_proc *proc, HANDLE handle);
+void nt_reference_event(PKEVENT event);
+void nt_release_event(PKEVENT event);
 HANDLE nt_other_handle(struct nt_proc *proc);
 void nt_close_handle(struct nt_proc *proc, HANDLE handle);
 void nt_process_exit(struct nt_proc *proc);

@@ -213,6 +213,13 @@ LONG KeSetEvent(PKEVENT event, LONG increment, BOOLEAN wait)
 	return was;
 }
 
+void KeClearEvent(PKEVENT event)
+{
+	nt_require(DISPATCH_LEVEL, __func__);
+	check_event(event, __func__);
+	__atomic_store_n(&event->Signalled, 0, __ATOMIC_RELEASE);
+}
+
 static bool take_event(void *arg)
 {
 	PKEVENT event = arg;

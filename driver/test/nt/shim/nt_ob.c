@@ -131,6 +131,17 @@ PKEVENT nt_event_of(struct nt_proc *proc, HANDLE handle)
 	return &proc->handles[(uintptr_t)handle / 4 - 1].object->event;
 }
 
+/* What another handle of the event would keep alive. */
+void nt_reference_event(PKEVENT event)
+{
+	((struct nt_object *)event)->references++;
+}
+
+void nt_release_event(PKEVENT event)
+{
+	release_object((struct nt_object *)event);
+}
+
 void nt_close_handle(struct nt_proc *proc, HANDLE handle)
 {
 	size_t i = (uintptr_t)handle / 4 - 1;
@@ -208,6 +219,11 @@ PKEVENT IoCreateSynchronizationEvent(PUNICODE_STRING name, PHANDLE handle)
 	named_event = new_object(&event_type);
 	nt_kernel_handles++;
 	*handle = EVENT_HANDLE;
+	return &named_event->event;
+}
+
+PKEVENT nt_named_event(void)
+{
 	return &named_event->event;
 }
 

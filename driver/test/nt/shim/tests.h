@@ -11,7 +11,7 @@
 /* driver.c: a driver of the kit that watches the kit. */
 NTSTATUS DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING registry);
 extern KSHM_DRIVER drv;
-extern NTSTATUS drv_share_status; /* what Share answers */
+extern NTSTATUS drv_share_status, drv_kick_status, drv_control_status; /* what they answer */
 extern bool drv_revoke_in_share;
 struct drv_share *drv_enter(struct nt_memory *memory);
 void drv_leave(struct drv_share *share);
@@ -37,6 +37,7 @@ void settle(void); /* until the kernel has nothing left to do */
 /* The tests: each ends the program with nt_bug at the first failure. */
 void test_cases(const char *path);
 void test_codes(void);
+void test_rings(void);
 void test_meet(int switches, int stride, const char *only);
 void test_fail(void);
 void test_storm(long operations, int threads);

@@ -46,10 +46,12 @@ typedef struct nt_type *POBJECT_TYPE;
 
 /* Statuses: the numbers of <ntstatus.h>. */
 #define NT_SUCCESS(s) ((NTSTATUS)(s) >= 0)
+#define NT_ERROR(s) ((ULONG)(s) >> 30 == 3)
 #define NT_STATUSES(X)                                                                         \
 	X(STATUS_SUCCESS, 0x00000000)                                                          \
 	X(STATUS_TIMEOUT, 0x00000102)                                                          \
 	X(STATUS_PENDING, 0x00000103)                                                          \
+	X(STATUS_BUFFER_OVERFLOW, 0x80000005)                                                  \
 	X(STATUS_INFO_LENGTH_MISMATCH, 0xC0000004)                                             \
 	X(STATUS_ACCESS_VIOLATION, 0xC0000005)                                                 \
 	X(STATUS_INVALID_HANDLE, 0xC0000008)                                                   \
@@ -68,6 +70,7 @@ typedef struct nt_type *POBJECT_TYPE;
 	X(STATUS_INVALID_SECURITY_DESCR, 0xC0000079)                                           \
 	X(STATUS_INSUFFICIENT_RESOURCES, 0xC000009A)                                           \
 	X(STATUS_NOT_SUPPORTED, 0xC00000BB)                                                    \
+	X(STATUS_INTERNAL_ERROR, 0xC00000E5)                                                   \
 	X(STATUS_PROCESS_IS_TERMINATING, 0xC000010A)                                           \
 	X(STATUS_CANCELLED, 0xC0000120)                                                        \
 	X(STATUS_FILE_CLOSED, 0xC0000128)                                                      \
@@ -179,6 +182,7 @@ typedef struct {
 } KEVENT, *PKEVENT;
 void KeInitializeEvent(PKEVENT event, EVENT_TYPE type, BOOLEAN state);
 LONG KeSetEvent(PKEVENT event, LONG increment, BOOLEAN wait);
+void KeClearEvent(PKEVENT event);
 enum { Executive = 0, KernelMode = 0, UserMode = 1 };
 NTSTATUS KeWaitForSingleObject(PVOID object, int reason, KPROCESSOR_MODE mode,
 			       BOOLEAN alertable, PLARGE_INTEGER timeout);
