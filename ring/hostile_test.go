@@ -119,14 +119,15 @@ func workHard(p *ring.Producer, c *ring.Consumer, rng *rand.Rand) {
 	}
 }
 
-// mutate overwrites one word that somebody reads: with anything, or with
+// mutate overwrites a word, of those that somebody reads more often: with anything, or with
 // something near the truth.
 func mutate(t *testing.T, peer *peer, rng *rand.Rand) {
 	g := peer.in
 	if rng.IntN(2) == 0 {
 		g = peer.out
 	}
-	at := g.Offset + []int{producerAt, producerAt + 128, consumerAt, consumerAt + 128, dataAt + 8*rng.IntN(g.Capacity/8)}[rng.IntN(5)]
+	at := g.Offset + []int{producerAt, producerAt + 8, producerAt + 128, consumerAt, consumerAt + 128,
+		8 * rng.IntN(dataAt/8), dataAt + 8*rng.IntN(g.Capacity/8)}[rng.IntN(7)]
 	word, err := view(peer.mem, at)
 	if err != nil {
 		t.Fatal(err)

@@ -173,12 +173,50 @@ func TestSequence(t *testing.T) {
 	if rec, ok := c.Next(); !ok || string(rec) != "b" {
 		t.Errorf("got %q, want b", rec)
 	}
+	mustPanic(t, "Commit without Reserve", func() { p.Commit(0) })
+}
+
+func mustPanic(t *testing.T, what string, f func()) {
+	t.Helper()
 	defer func() {
 		if recover() == nil {
-			t.Error("Commit without Reserve does not panic")
+			t.Errorf("%s does not panic", what)
 		}
 	}()
-	p.Commit(0)
+	f()
+}
+
+// A Reserve that fails leaves nothing to commit, not even an older Reserve's.
+func TestFailedReserve(t *testing.T) {
+	mem, g := heapRing(t, 4096)
+	p, c := newPair(t, mem, g, nil, nil)
+	for _, n := range []int{-1, p.MaxRecord() + 1, math.MaxInt, math.MinInt} {
+		if _, err := p.Reserve(16); err != nil {
+			t.Fatal(err)
+		}
+		if rec, err := p.Reserve(n); err != ring.ErrTooLong || rec != nil {
+			t.Errorf("Reserve(%d): %d bytes, %v", n, len(rec), err)
+		}
+		mustPanic(t, "Commit after a failed Reserve", func() { p.Commit(0) })
+	}
+	if _, err := p.Reserve(16); err != nil {
+		t.Fatal(err)
+	}
+	mustPanic(t, "Commit of more", func() { p.Commit(17) })
+	mustPanic(t, "Commit of less than nothing", func() { p.Commit(-1) })
+	p.Commit(16)
+	mustPanic(t, "a second Commit", func() { p.Commit(0) })
+	for {
+		if _, err := p.Reserve(0); err != nil {
+			break
+		}
+		p.Commit(0)
+	}
+	mustPanic(t, "Commit in a full ring", func() { p.Commit(0) })
+	p.Flush()
+	if rec, ok := c.Next(); !ok || len(rec) != 16 {
+		t.Errorf("got %d bytes, %v", len(rec), ok)
+	}
 }
 
 // A full ring takes nothing, and takes it after a release.

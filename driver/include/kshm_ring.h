@@ -443,6 +443,17 @@ static inline void kshm_ring_slept(struct kshm_ring *r, kshm_u64 ns, int found)
 }
 
 /*
+ * After a sleep of ns: disarm, and count it. It was for nothing if the other
+ * side has published nothing since the look before it; that word is judged
+ * when it is used.
+ */
+static inline void kshm_ring_woke(struct kshm_ring *r, kshm_u64 ns)
+{
+	kshm_ring_disarm(r);
+	kshm_ring_slept(r, ns, kshm_read(&r->other->position) != r->peer);
+}
+
+/*
  * Copy the counters to the statistics page, as often as the caller likes. A
  * producer has kshm_producer_show().
  */
@@ -676,7 +687,7 @@ static inline void kshm_producer_watermark(struct kshm_producer *p, kshm_u64 ns)
 /*
  * Arm, to sleep until space is freed. Returns 1 if the caller may sleep: all
  * is flushed and there is still no room for a record of length bytes. Else it
- * is not armed. After the sleep: kshm_ring_disarm().
+ * is not armed. After the sleep: kshm_ring_woke().
  */
 static inline int kshm_producer_arm(struct kshm_producer *p, kshm_u32 length)
 {
@@ -813,7 +824,7 @@ static inline int kshm_consumer_release(struct kshm_consumer *c)
 
 /*
  * Arm, to sleep until records come. Returns 1 if the caller may sleep: there
- * is still none. Else it is not armed. After the sleep: kshm_ring_disarm().
+ * is still none. Else it is not armed. After the sleep: kshm_ring_woke().
  */
 static inline int kshm_consumer_arm(struct kshm_consumer *c)
 {
