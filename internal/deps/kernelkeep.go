@@ -44,11 +44,14 @@ func keepTree(from, tree, to string) error {
 		return nil
 	}
 	return filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
+		if err != nil {
 			return err
 		}
 		rel, err := filepath.Rel(from, path)
-		if err != nil || !kept(rel) {
+		if err == nil && d.IsDir() && strings.HasPrefix(tree, "arch/") && d.Name() == "uapi" {
+			return os.MkdirAll(filepath.Join(to, rel), 0o755) // may be empty, and is looked into all the same
+		}
+		if err != nil || d.IsDir() || !kept(rel) {
 			return err
 		}
 		return copyFile(path, filepath.Join(to, rel))

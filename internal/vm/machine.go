@@ -69,7 +69,7 @@ func (m *machine) run(ctx context.Context, o Options, initrd *os.File) (*Result,
 	switch {
 	case ctx.Err() != nil:
 		return res, fail(ErrTimeout, "%v after %.0f s\n%s", context.Cause(ctx), res.Elapsed.Seconds(), tail(res.Log, 20))
-	case g.report == nil && waitErr != nil:
+	case g.report == nil && waitErr != nil && Splat(res.Log) == "":
 		return res, fmt.Errorf("vm: %s: %w: %s", filepath.Base(cmd.Path), waitErr, bytes.TrimSpace(complaint.Bytes()))
 	}
 	return res, errors.Join(judge(res, g.report, o.underTest()...), g.err)
