@@ -3,6 +3,7 @@
 package vm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,12 +63,12 @@ func Fetch(ctx context.Context, w io.Writer, name string) (Kernel, error) {
 	if err != nil {
 		return Kernel{}, err
 	}
-	return kernelIn(dir, name)
+	return kernelIn(dir, name, cmp.Or(c.Arch, "amd64"))
 }
 
 // kernelIn finds the kernel in an unpacked image package: in boot, or beside
 // its modules in newer ones.
-func kernelIn(dir, name string) (Kernel, error) {
+func kernelIn(dir, name, arch string) (Kernel, error) {
 	boot, err := filepath.Glob(filepath.Join(dir, "boot", "vmlinuz-*"))
 	beside, err2 := filepath.Glob(filepath.Join(dir, "usr/lib/modules/*/vmlinuz"))
 	images := append(boot, beside...)
@@ -79,7 +80,7 @@ func kernelIn(dir, name string) (Kernel, error) {
 		release = filepath.Base(filepath.Dir(images[0]))
 	}
 	return Kernel{
-		Name: name, Image: images[0], Release: release, Arch: "amd64",
+		Name: name, Image: images[0], Release: release, Arch: arch,
 		Modules: filepath.Join(dir, "lib", "modules", release),
 	}, nil
 }

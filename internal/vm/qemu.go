@@ -14,8 +14,24 @@ import (
 	"kshm/internal/deps"
 )
 
+// A board is what QEMU emulates around one kind of processor.
+type board struct {
+	component  deps.Component
+	program    string
+	args       []string
+	parameters []string // of the kernel: where its log goes and where the host listens
+}
+
+var boards = map[string]board{
+	"amd64": {deps.QEMU, "qemu-system-x86_64", nil,
+		[]string{"console=ttyS0", "tsc=reliable", "no_timer_check"}},
+	// Emulated orders of memory accesses are the host's, stronger than arm64's.
+	"arm64": {deps.QEMUARM, "qemu-system-aarch64", []string{"-machine", "virt"},
+		[]string{"console=ttyAMA0", "kshm.port=/dev/ttyAMA1"}},
+}
+
 func newQEMU(ctx context.Context, o Options) (*machine, error) {
-	dir, err := deps.Ensure(ctx, o.Progress, deps.QEMU)
+	dir, err := deps.Ensure(ctx, o.Progress, boards[o.Kernel.Arch].component)
 	if err != nil {
 		return nil, err
 	}
@@ -36,8 +52,9 @@ func qemuCommand(ctx context.Context, dir string, accel Accel, o Options) *exec.
 	for i, l := range libs {
 		libs[i] = filepath.Join(dir, l)
 	}
+	board := boards[o.Kernel.Arch]
 	args := []string{
-		"--library-path", strings.Join(libs, ":"), filepath.Join(dir, "usr/bin/qemu-system-x86_64"),
+		"--library-path", strings.Join(libs, ":"), filepath.Join(dir, "usr/bin", board.program),
 		"-L", filepath.Join(dir, "usr/share/qemu"), "-L", filepath.Join(dir, "usr/share/seabios"), "-L", filepath.Join(dir, "usr/lib/ipxe/qemu"),
 		"-nodefaults", "-no-user-config", "-display", "none", "-net", "none", "-no-reboot",
 		"-smp", strconv.Itoa(o.CPUs), "-m", strconv.Itoa(o.Memory),
@@ -46,8 +63,9 @@ func qemuCommand(ctx context.Context, dir string, accel Accel, o Options) *exec.
 		"-kernel", o.Kernel.Image, "-initrd", "/dev/fd/4",
 		"-append", strings.Join(kernelParameters(o), " "),
 	}
-	args = append(args, diskArgs(len(o.Disks))...)
-	cmd := exec.CommandContext(ctx, filepath.Join(dir, "lib", triplet, "ld-linux-x86-64.so.2"), append(args, accelArgs(accel)...)...)
+	args = append(append(args, board.args...), diskArgs(len(o.Disks))...)
+	args = append(args, accelArgs(accel, o.Kernel.Arch)...)
+	cmd := exec.CommandContext(ctx, filepath.Join(dir, "lib", triplet, "ld-linux-x86-64.so.2"), args...)
 	cmd.Env = append(os.Environ(), "QEMU_MODULE_DIR="+filepath.Join(dir, "usr/lib", triplet, "qemu"))
 	return cmd
 }
@@ -66,9 +84,12 @@ func diskArgs(n int) (args []string) {
 // accelArgs returns QEMU's processor. What is left out of it: QEMU 7.2
 // translates cmpxchg16b wrongly, which kills kernels, and claims fast string
 // instructions, which its translator makes very slow.
-func accelArgs(a Accel) []string {
+func accelArgs(a Accel, arch string) []string {
 	if a == KVM {
 		return []string{"-accel", "kvm", "-cpu", "host"}
+	}
+	if arch == "arm64" {
+		return []string{"-accel", "tcg,thread=multi", "-cpu", "neoverse-n1"}
 	}
 	return []string{"-accel", "tcg,thread=multi", "-cpu", "max,-cx16,-erms,-fsrm"}
 }
@@ -77,7 +98,7 @@ func accelArgs(a Accel) []string {
 // because what runs after one proves nothing. A busy host may keep the machine
 // from ticking for a while, which no_timer_check puts up with.
 func kernelParameters(o Options) []string {
-	p := []string{"console=ttyS0", "quiet", "panic=-1", "oops=panic", "tsc=reliable", "no_timer_check", "cryptomgr.notests"}
+	p := append([]string{"quiet", "panic=-1", "oops=panic", "cryptomgr.notests"}, boards[o.Kernel.Arch].parameters...)
 	if o.HugePages > 0 {
 		p = append(p, fmt.Sprintf("hugepages=%d", o.HugePages))
 	}
