@@ -86,7 +86,7 @@ with-modules = $(foreach m,digest loop,-file $(CURDIR)/build/$(1)/$(m).ko:/modul
 # must move out of.
 ROWS    := -mem 3072 -kmod brd -kmod vfat -kmod nls_cp437 -kmod nls_ascii
 MOVABLE := -append movablecore=512M
-ROWS_ON_386 := ^Test(Conformance|KernelSees.*|ReadOnlyShare|Share.*|LongCommands|ForeignDescriptors|ControlRefusals|Setuid.*|DeathOfTheOwner)$$
+ROWS_ON_386 := ^Test(Conformance|KernelSees.*|ReadOnlyShare|ShareRefuses.*|ShareTakes.*|LongCommands|ForeignDescriptors|ControlRefusals|Setuid.*|DeathOfTheOwner)$$
 
 define run-in-vm
 KSHM_ROWS=1 $(call in,$(1),$(ROWS)) -skip '^TestMovableMemory$$' $(KERNEL_GO)
@@ -107,6 +107,19 @@ test-386: build/vmrun ## the tests as a 386 program in a 64-bit kernel
 	$(WITH) perl qemu kernel-6.1 -- $(DEPS) build-module -strict -kernel 6.1 $(MODULES)
 	GOARCH=386 $(call in,6.1,-timeout 55m) $(LONG_RUN) ./driver/test/linux
 
+# The system calls of a long run, which are as many as those of a short one.
+.PHONY: test-calls
+test-calls: build/vmrun ## ten million records through a ring, without a system call
+	$(WITH) perl qemu kernel-6.12 -- $(DEPS) build-module -strict -kernel 6.12 $(MODULES)
+	$(call in,6.12,-timeout 55m) $(LONG_RUN) -run '^Test(CallsAreCounted|NoSystemCallInSteadyState)$$' ./driver/test/linux -records 10000000
+
+# User-mode Linux, compiled from source once: what boots it, and the rings.
+.PHONY: test-uml
+test-uml: build/vmrun ## the virtual machine's own tests and the rings' in user-mode Linux
+	$(DEPS) build-module -strict -kernel uml-7.2 $(MODULES)
+	KSHM_VM=uml-7.2 go test -count=1 -v ./internal/vm -run '^Test(ExitStatus|SignalStatus|Faults)$$'
+	$(call in,uml-7.2) -v -run '^Test(Ring.*|ShareRefusesBadRings|EightProducers|Conformance)$$' ./driver/test/linux
+
 # A storm on one kernel, which may be one of those below:
 # make storm KERNEL=6.12 STORM="-seed 7 -ops 1000000 -kills 1000"
 .PHONY: storm
@@ -120,7 +133,8 @@ storm: build/vmrun ## everything at once, killed again and again: KERNEL=6.12 ST
 # Kernels made to find bugs, compiled from source once, which takes an hour:
 # first the bugs of a broken module, each of which they must find, and then the
 # tests, in which they must find nothing.
-DEBUG_TESTS := -v -timeout 60m ./driver/test/linux
+# They do not trace system calls.
+DEBUG_TESTS := -v -timeout 60m -skip '^Test(CallsAreCounted|NoSystemCallInSteadyState)$$' ./driver/test/linux
 .PHONY: test-debug test-kcsan test-faults modules-debug-6.12 modules-kcsan-6.12
 test-debug: modules-debug-6.12 build/vmrun ## memory, locks, contexts: the tests in a kernel that checks them
 	KSHM_ALARMS=debug-6.12 go test -count=1 -v -timeout 60m ./driver/test/linux/alarms
@@ -184,6 +198,10 @@ define run-fuzzer
 go test -run '^$$' -fuzz '^$(lastword $(subst :, ,$(1)))$$' -fuzztime $(FUZZTIME) $(firstword $(subst :, ,$(1)))
 
 endef
+
+.PHONY: bench
+bench: ## docs/performance.md anew, on an idle machine: some minutes, and user-mode Linux to build once
+	$(WITH) cc -- go run ./cmd/kshm bench --machine uml,native,qemu --document docs/performance.md
 
 clean: ## remove what was built; keep what was fetched
 	rm -rf $(filter-out build/deps,$(wildcard build/*))
