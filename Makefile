@@ -6,7 +6,7 @@
 # CI=true that is a failure.
 
 KERNELS  := 6.1 6.12
-MODULES  := driver/linux driver/samples/digest driver/samples/loop driver/test/linux/probe
+MODULES  := driver/linux driver/samples/digest driver/samples/loop driver/test/linux/probe driver/test/linux/rival
 KERNEL_C := driver/linux/*.[ch] driver/samples/*/*_linux.[ch] driver/test/linux/*/*.[ch]
 
 # What programs import, and what needs the modules loaded.
@@ -77,7 +77,7 @@ build/vmrun:
 	go build -o $@ ./internal/cmd/vmrun
 
 # What go test runs a kernel's tests with; $(2) is more for vmrun.
-in = CGO_ENABLED=0 go test -tags kernel -count=1 -exec "$(CURDIR)/build/vmrun -kernel $(1) $(2) -hugepages 16 $(call with-modules,$(1))"
+in = $(if $(findstring arm64,$(1)),GOARCH=arm64) CGO_ENABLED=0 go test -tags kernel -count=1 -exec "$(CURDIR)/build/vmrun -kernel $(1) $(2) -hugepages 16 $(call with-modules,$(1))"
 
 # The modules, loaded; and those of drivers that tests load again as files.
 with-modules = $(foreach m,digest loop,-file $(CURDIR)/build/$(1)/$(m).ko:/modules/$(m).ko) $(patsubst %,-module $(CURDIR)/build/$(1)/%.ko,$(notdir $(MODULES:linux=kshm)))
@@ -95,7 +95,7 @@ KSHM_ROWS=1 $(call in,$(1),$(MOVABLE)) -run '^TestMovableMemory$$' ./driver/test
 endef
 
 # More kernels, with all the tests, and all of them as a 386 program.
-MORE_KERNELS := 6.1-rt 6.12-trixie 7.2
+MORE_KERNELS := 6.1-rt 6.12-trixie 7.2 6.1-arm64
 LONG_RUN     := -v -timeout 55m
 .PHONY: $(MORE_KERNELS:%=test-kernel-%) test-386
 $(MORE_KERNELS:%=test-kernel-%): test-kernel-%: build/vmrun
