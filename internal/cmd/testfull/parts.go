@@ -49,6 +49,7 @@ var kernels = []part{
 	{Name: "kernel-6.1-rt", Kernel: "6.1-rt", Limit: time.Hour, Command: mk + "test-kernel-6.1-rt", Inputs: kernelInputs},
 	{Name: "kernel-6.12-trixie", Kernel: "6.12-trixie", Limit: time.Hour, Command: mk + "test-kernel-6.12-trixie", Inputs: kernelInputs},
 	{Name: "kernel-7.2", Kernel: "7.2", Limit: time.Hour, Command: mk + "test-kernel-7.2", Inputs: kernelInputs},
+	{Name: "kernel-6.1-arm64", Kernel: "6.1-arm64", Limit: time.Hour, Command: mk + "test-kernel-6.1-arm64", Inputs: kernelInputs},
 	{Name: "386", Kernel: "6.1", Limit: time.Hour, Command: mk + "test-386", Inputs: kernelInputs},
 }
 
