@@ -22,10 +22,12 @@ type Round struct {
 // Total is a whole share.
 func (r Round) Total() float64 { return r.Share + r.Done + r.Close }
 
-// PinUnpin is a share without its mapping: what io_uring does, too. The kit
-// says how long mapping took; unmapping is taken from the bare round beside.
-// All else, descriptor and callbacks among it, counts as pinning.
-func (r Round) PinUnpin() float64 { return r.Total() - r.Map - r.BareUnmap }
+// Unpin is DONE without unmapping, which is taken from the bare round beside.
+// What else ends a share, stop() among it, counts as unpinning.
+func (r Round) Unpin() float64 { return r.Done - r.BareUnmap }
+
+// Rest of a share is its descriptor, its callbacks and two system calls.
+func (r Round) Rest() float64 { return r.Share - r.Pin - r.Map + r.Close }
 
 // Uring is a whole registration.
 func (r Round) Uring() float64 { return r.Register + r.Unregister }
@@ -80,7 +82,7 @@ func NewRow(pages string, size int, rounds []Round) Row {
 			Register:   of(func(r Round) float64 { return r.Register }),
 			Unregister: of(func(r Round) float64 { return r.Unregister }),
 		},
-		PinUnpinRatio: of(func(r Round) float64 { return r.PinUnpin() / r.Uring() }),
+		PinUnpinRatio: of(func(r Round) float64 { return (r.Pin + r.Unpin()) / r.Uring() }),
 		TotalRatio:    of(func(r Round) float64 { return r.Total() / r.Uring() }),
 	}
 }
