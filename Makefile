@@ -8,6 +8,8 @@
 KERNELS  := 6.1 6.12
 MODULES  := driver/linux driver/samples/digest driver/samples/loop driver/test/linux/probe driver/test/linux/rival
 KERNEL_C := driver/linux/*.[ch] driver/samples/*/*_linux.[ch] driver/test/linux/*/*.[ch]
+WINDOWS_C := $(wildcard $(addprefix driver/,windows/*.[ch] samples/mydriver/*.[ch] samples/*/*_windows.[ch] \
+	test/nt/shim/*.[ch] test/nt/shim/*/*.[ch] test/windows/recipe/*.[ch]))
 
 # What programs import, and what needs the modules loaded.
 LIBRARY   := . ./ring ./kshmtest ./internal/sys ./internal/abi
@@ -32,7 +34,7 @@ demo: ## share memory with a driver in a real kernel, and watch
 	@go build -o build/kshm ./cmd/kshm
 	@build/kshm demo
 
-test: check-generated lint test-go test-c proof test-vm drivers ## everything below, in at most 15 minutes
+test: check-generated lint test-go test-c proof test-vm test-windows ## everything below, in at most 15 minutes
 
 # Rung 1: anywhere. Tests of C code, and of how the Windows drivers are built,
 # take part where there are compilers.
@@ -120,6 +122,26 @@ test-uml: build/vmrun ## the virtual machine's own tests and the rings' in user-
 	KSHM_VM=uml-7.2 go test -count=1 -v ./internal/vm -run '^Test(ExitStatus|SignalStatus|Faults)$$'
 	$(call in,uml-7.2) -v -run '^Test(Ring.*|ShareRefusesBadRings|EightProducers|Conformance)$$' ./driver/test/linux
 
+# What a share costs, beside io_uring and bare pinning. Numbers for docs/ want a
+# machine that does nothing else; the short form is a test.
+.PHONY: bench-share test-share-cost
+COST_MODULES := driver/linux driver/test/linux/probe
+share-cost = CGO_ENABLED=0 go test -tags kernel -count=1 -v -exec "$(CURDIR)/build/vmrun -kernel 6.12 -mem $(1) -module $(CURDIR)/build/6.12/kshm.ko -module $(CURDIR)/build/6.12/probe.ko" ./internal/bench/sharecost -run '^TestCost$$'
+bench-share: build/vmrun ## measure what a share costs beside io_uring, for docs/cost.md
+	$(WITH) perl qemu kernel-6.12 -- $(DEPS) build-module -strict -kernel 6.12 $(COST_MODULES)
+	$(call share-cost,4096 -hugepages 512 -collect $(CURDIR)/build/sharecost.json:/tmp/sharecost.json) -report /tmp/sharecost.json
+	go run ./internal/cmd/sharecost build/sharecost.json > build/cost.md && mv build/cost.md docs/cost.md
+
+test-share-cost: build/vmrun
+	$(WITH) perl qemu kernel-6.12 -- $(DEPS) build-module -strict -kernel 6.12 $(COST_MODULES)
+	$(call share-cost,1024 -hugepages 16)
+
+# The seeded bugs first, to see that the analyzers can find some.
+.PHONY: analyze
+analyze: ## sparse, clang's analyzer and Coccinelle over the modules
+	$(WITH) perl sparse bpf-clang coccinelle source-6.12 -- go test -count=1 ./internal/cmd/analyze -seeded
+	$(WITH) perl sparse bpf-clang coccinelle source-6.12 -- go run ./internal/cmd/analyze $(MODULES)
+
 # A storm on one kernel, which may be one of those below:
 # make storm KERNEL=6.12 STORM="-seed 7 -ops 1000000 -kills 1000"
 .PHONY: storm
@@ -165,6 +187,7 @@ in-wine:
 	go run ./internal/cmd/windrv
 	x86_64-w64-mingw32-gcc -std=c11 -O2 -Wall -Wextra -Werror -o build/windows/recipe.exe driver/test/windows/recipe/recipe.c
 	GOOS=windows go build -o build/windows/classic.exe ./examples/classic
+	GOOS=windows go build -tags kshm_test_section -o build/windows/kshm.exe ./cmd/kshm
 	go build -o build/winerun ./internal/cmd/winerun
 	GOOS=windows go test -tags kernel,kshm_test_section -count=1 -timeout 10m -exec "$(CURDIR)/build/winerun -drivers $(CURDIR)/build/windows" ./driver/test/windows
 
@@ -178,7 +201,13 @@ generate: ## write internal/abi/zabi.go from driver/include
 check-generated: ## fail if it is not what generate would write
 	cd internal/abi && go run ../cmd/deps with -try cc -- go run generate.go -check
 
-lint: ## vet for every system, staticcheck, and checkpatch over the kernel's C
+CLANG_FORMAT = $(WITH) bpf-clang -- env kshm-clang-format --style=file:driver/windows/.clang-format
+
+.PHONY: format-windows
+format-windows: ## put the C for Windows into its form
+	$(CLANG_FORMAT) -i $(WINDOWS_C)
+
+lint: ## vet for every system, staticcheck, checkpatch over Linux's C, clang-format over Windows's
 	go vet ./...
 	go vet -tags kernel $(KERNEL_GO)
 	GOARCH=386 go vet $(LIBRARY)
@@ -190,6 +219,7 @@ lint: ## vet for every system, staticcheck, and checkpatch over the kernel's C
 	$(STATICCHECK) ./...
 	$(STATICCHECK) -tags kernel $(KERNEL_GO)
 	$(DEPS) checkpatch $(KERNEL_C)
+	$(CLANG_FORMAT) --dry-run -Werror $(WINDOWS_C)
 
 fuzz: ## fuzz what reads bytes of another side, FUZZTIME=30s each
 	$(foreach f,$(FUZZERS),$(call run-fuzzer,$(f)))

@@ -3,12 +3,18 @@
  * loop: a driver with rings. This half sends records back; source_linux.c makes
  * them. A kick queues work(), which serves all rings until each of them sleeps.
  */
+#include <linux/ktime.h>
 #include <linux/spinlock.h>
 #include <linux/string.h>
 #include "loop_linux.h"
 #include "record_linux.h"
 
 #define TURN 64 /* records of one ring before the next ring's turn */
+
+/* A kick costs the program more than some looks cost this side. */
+static uint linger_us;
+module_param(linger_us, uint, 0644);
+MODULE_PARM_DESC(linger_us, "how long to look at rings that are empty before sleeping");
 
 static LIST_HEAD(shares);
 static DEFINE_SPINLOCK(shares_lock);
@@ -84,10 +90,11 @@ static void settle(struct kshm_share *s, struct kshm_consumer *in, struct kshm_p
 }
 
 /*
- * Serves a ring for a turn. True if it may have more at once; else it sleeps,
- * until the program kicks, or is corrupt.
+ * Serves a ring for a turn. True if it may have more at once; else, if it may,
+ * it sleeps until the program kicks, or is corrupt.
  */
-static bool serve(struct kshm_share *s, struct kshm_consumer *in, struct kshm_producer *out)
+static bool serve(struct kshm_share *s, struct kshm_consumer *in, struct kshm_producer *out,
+		  bool may_sleep)
 {
 	struct loop_state *state = s->priv;
 	const void *rec = NULL;
@@ -105,25 +112,38 @@ static bool serve(struct kshm_share *s, struct kshm_consumer *in, struct kshm_pr
 		if (kshm_consumer_release(in))
 			kshm_notify(s);
 	}
-	settle(s, in, out);
-	if (i == TURN)
-		return true;
+	if (i || may_sleep)
+		settle(s, in, out);
+	if (i == TURN || !may_sleep)
+		return i;
 	if (rec)
 		return !kshm_producer_arm(out, length) && kshm_ring_good(s, &out->ring);
 	return !kshm_consumer_arm(in) && kshm_ring_good(s, &in->ring);
 }
 
-static void loop_work(struct kshm_share *s)
+static bool serve_all(struct kshm_share *s, bool may_sleep)
 {
 	struct loop_state *state = s->priv;
-	bool more = true;
+	bool more = false;
 	u32 i;
 
-	while (more && !kshm_ending(s)) {
-		more = false;
-		for (i = 0; i < state->ins; i++)
-			more |= serve(s, &state->in[i]->consumer,
-				      i < state->outs ? &state->out[i]->producer : NULL);
+	for (i = 0; i < state->ins; i++)
+		more |= serve(s, &state->in[i]->consumer,
+			      i < state->outs ? &state->out[i]->producer : NULL, may_sleep);
+	return more;
+}
+
+static void loop_work(struct kshm_share *s)
+{
+	u64 linger_ns = (u64)READ_ONCE(linger_us) * NSEC_PER_USEC;
+	u64 since = ktime_get_ns(), now;
+
+	while (!kshm_ending(s)) {
+		now = ktime_get_ns();
+		if (linger_ns && serve_all(s, false))
+			since = now;
+		else if (now - since >= linger_ns && !serve_all(s, true))
+			return;
 		cond_resched();
 	}
 }

@@ -38,6 +38,7 @@ var anywhere = []part{
 	{Name: "proof", Limit: time.Hour, Command: with + "cc spin herd cbmc -- go run ./proof -full", Inputs: []string{"proof", "driver/include", "driver/test/ring"}},
 	{Name: "race", Limit: time.Hour, Command: with + "cc -- go test -v -race -count=5 -timeout 60m ./..."},
 	{Name: "vm", Kernel: "6.1, 6.12", Limit: time.Hour, Command: "KSHM_VM=1 " + test + "./internal/vm", Inputs: []string{"internal/vm", "internal/deps"}},
+	{Name: "analyze", Limit: time.Hour, Command: mk + "analyze", Inputs: append([]string{"internal/cmd/analyze"}, kernelInputs...)},
 	{Name: "fuzz", Limit: time.Hour, Command: mk + "fuzz FUZZTIME=10m"},
 }
 
@@ -50,6 +51,9 @@ var kernels = []part{
 	{Name: "kernel-6.12-trixie", Kernel: "6.12-trixie", Limit: time.Hour, Command: mk + "test-kernel-6.12-trixie", Inputs: kernelInputs},
 	{Name: "kernel-7.2", Kernel: "7.2", Limit: time.Hour, Command: mk + "test-kernel-7.2", Inputs: kernelInputs},
 	{Name: "kernel-6.1-arm64", Kernel: "6.1-arm64", Limit: time.Hour, Command: mk + "test-kernel-6.1-arm64", Inputs: kernelInputs},
+	{Name: "uml", Kernel: "uml-7.2", Limit: time.Hour, Command: mk + "test-uml", Inputs: kernelInputs},
+	{Name: "calls", Kernel: "6.12", Limit: time.Hour, Command: mk + "test-calls", Inputs: kernelInputs},
+	{Name: "share-cost", Kernel: "6.12", Limit: 30 * time.Minute, Command: mk + "test-share-cost", Inputs: append([]string{"internal/bench/sharecost"}, kernelInputs...)},
 	{Name: "386", Kernel: "6.1", Limit: time.Hour, Command: mk + "test-386", Inputs: kernelInputs},
 }
 

@@ -268,12 +268,12 @@ static long ping(struct rival *r, struct rival_job *job)
 	u64 mine = job->size == 2, begin = ktime_get_ns(), n, seen;
 
 	for (n = 0; n < job->records; n++) {
-		while (((seen = smp_load_acquire(&r->line)) & 1) != mine) {
+		while (((seen = READ_ONCE(r->line)) & 1) != mine) {
 			cpu_relax();
 			if (time_after(jiffies, deadline))
 				return -ETIMEDOUT;
 		}
-		smp_store_release(&r->line, seen + 1);
+		WRITE_ONCE(r->line, seen + 1);
 		if (!n)
 			begin = ktime_get_ns();
 	}
@@ -333,6 +333,7 @@ static const struct file_operations rival_fops = {
 	.read = rival_read,
 	.write = rival_write,
 	.unlocked_ioctl = rival_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
 };
 
 static struct miscdevice rival = {
