@@ -22,8 +22,8 @@ BOOLEAN KshmIsZero(const UCHAR *From, const UCHAR *To)
 }
 
 /*
- * What a driver's callback says, as it may go out: a request that is completed here must not say
- * that it pends, and a warning would post a completion packet.
+ * What a driver's callback says, as it may go out: a request that is completed here must not
+ * say that it pends, and a warning would post a completion packet.
  */
 NTSTATUS KshmVerdict(NTSTATUS Status)
 {

@@ -32,11 +32,11 @@ typedef struct _KSHM_RING {
  * met its KshmExit; a driver keeps no pointer to it, and none into its memory, beyond that.
  */
 typedef struct _KSHM_SHARE {
-	kshm_u64 Cookie; /* the program's own name for the share */
-	PVOID Base;      /* the shared bytes in system space; no-execute */
-	SIZE_T Length;   /* bytes, 1 and up */
-	ULONG Access;    /* KSHM_ACCESS_*; without WRITE, a store through Base is a bugcheck */
-	PVOID Priv;      /* PrivSize bytes of the driver's own, zeroed */
+	kshm_u64 Cookie;  /* the program's own name for the share */
+	PVOID Base;       /* the shared bytes in system space; no-execute */
+	SIZE_T Length;    /* bytes, 1 and up */
+	ULONG Access;     /* KSHM_ACCESS_*; without WRITE, a store through Base is a bugcheck */
+	PVOID Priv;       /* PrivSize bytes of the driver's own, zeroed */
 	PKSHM_RING Rings; /* in the order of the program's table */
 	ULONG RingCount;  /* 0: the program asked for none */
 } KSHM_SHARE, *PKSHM_SHARE;
@@ -107,7 +107,6 @@ NTSTATUS KshmLoad(PDRIVER_OBJECT DriverObject, const KSHM_DRIVER *Driver);
  * to end; the end waits for every bracket. IRQL <= DISPATCH_LEVEL.
  */
 _IRQL_requires_max_(DISPATCH_LEVEL)
-_Must_inspect_result_
 BOOLEAN KshmEnter(PKSHM_SHARE Share);
 _IRQL_requires_max_(DISPATCH_LEVEL)
 VOID KshmExit(PKSHM_SHARE Share);

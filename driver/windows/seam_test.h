@@ -13,7 +13,7 @@
 struct kshm_test_tail {
 	unsigned short section[KSHM_TEST_NAME]; /* empty: the request's own memory */
 	unsigned short event[KSHM_TEST_NAME];   /* empty: none */
-	unsigned long long offset;              /* of the offered memory in the section, bytes */
+	unsigned long long offset; /* of the offered memory in the section, bytes */
 };
 _Static_assert(sizeof(struct kshm_test_tail) == 264, "layout of kshm_test_tail");
 

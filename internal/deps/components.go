@@ -73,9 +73,10 @@ var (
 	Coccinelle = Component{Name: "coccinelle", Suite: "bookworm", Roots: []string{"coccinelle", "libpython3.11"},
 		Keep: regexp.MustCompile(`^(coccinelle|libpcre3|libexpat1|zlib1g|libpython3\.11.*|python3\.11.*)$`)}
 
-	// Clang compiles eBPF programs; what it makes is committed, so its version is.
-	Clang = Component{Name: "bpf-clang", Suite: "bookworm", Roots: []string{"clang-19", "llvm-19", "linux-libc-dev"},
-		Keep: regexp.MustCompile(`^(clang-19|llvm-19|libllvm19|libclang-cpp19|libclang-common-19-dev|linux-libc-dev|libedit2|libbsd0|libmd0|libffi8|libxml2|libicu72|liblzma5|libz3-4|libzstd1|zlib1g|libtinfo6)$`)}
+	// Clang compiles eBPF programs, and formats C; what it makes is committed, so
+	// its version is.
+	Clang = Component{Name: "bpf-clang", Suite: "bookworm", Roots: []string{"clang-19", "llvm-19", "clang-format-19", "linux-libc-dev"},
+		Keep: regexp.MustCompile(`^(clang-19|llvm-19|clang-format-19|libllvm19|libclang-cpp19|libclang-common-19-dev|linux-libc-dev|libedit2|libbsd0|libmd0|libffi8|libxml2|libicu72|liblzma5|libz3-4|libzstd1|zlib1g|libtinfo6)$`)}
 
 	// Sources of kernels that no distribution builds: debug kernels, and a
 	// kernel that runs as a program. KernelBuild is what building one takes on

@@ -61,8 +61,9 @@ func provideClang(ctx context.Context, w io.Writer) ([]string, error) {
 		return nil, err
 	}
 	return nil, script(ctx, w, Clang, map[string]string{
-		"kshm-bpf-clang": "clang-19 -isystem '" + headers + "/usr/include' -isystem '" + headers + "/usr/include/x86_64-linux-gnu'",
-		"kshm-bpf-strip": "llvm-strip-19"})
+		"kshm-bpf-clang":    "clang-19 -isystem '" + headers + "/usr/include' -isystem '" + headers + "/usr/include/x86_64-linux-gnu'",
+		"kshm-bpf-strip":    "llvm-strip-19",
+		"kshm-clang-format": "clang-format-19"})
 }
 
 // provideOsslsigncode provides the tool that signs Windows images.

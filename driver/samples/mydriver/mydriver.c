@@ -20,8 +20,8 @@ _Static_assert(SHARE == 0x00220006 && DONE == 0x00220008, "the numbers of the re
 #define CLOSED ((PVOID)1) /* FsContext of a file whose last handle is closed */
 
 static KSPIN_LOCK Lock;
-static PIRP Pended; /* the share */
-static LONG Ending; /* requests that were taken off Pended and are being completed */
+static PIRP Pended;  /* the share */
+static LONG Ending;  /* requests that were taken off Pended and are being completed */
 static KEVENT Quiet; /* there are none */
 static PFILE_OBJECT Owner;
 static HANDLE Process;

@@ -28,7 +28,8 @@ static void touch(PKSHM_SHARE share)
 	nt_point("touch");
 }
 
-/* A record goes into each ring that the driver produces into, and none comes from the others. */
+/* A record goes into each ring that the driver produces into, and none comes from the others.
+ */
 static void check_rings(PKSHM_SHARE share)
 {
 	ULONG i, length;

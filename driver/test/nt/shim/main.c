@@ -41,9 +41,9 @@ int main(int argc, char **argv)
 	else if (argc == 4 && !strcmp(argv[1], "storm"))
 		test_storm(atol(argv[2]), atoi(argv[3]));
 	else
-		return fprintf(stderr,
-			       "usage: nt cases FILE | codes | rings | meet SWITCHES STRIDE [ACTOR] | "
-			       "fail | storm OPERATIONS THREADS\n"),
+		return fprintf(stderr, "usage: nt cases FILE | codes | rings | meet SWITCHES "
+				       "STRIDE [ACTOR] | "
+				       "fail | storm OPERATIONS THREADS\n"),
 		       2;
 	return 0;
 }

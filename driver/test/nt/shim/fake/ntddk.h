@@ -41,7 +41,7 @@ typedef struct nt_type *POBJECT_TYPE;
 
 #define UNREFERENCED_PARAMETER(x) ((void)(x))
 #define CONTAINING_RECORD(address, type, field)                                                \
-	((type *)((char *)(address)-offsetof(type, field)))
+	((type *)((char *)(address) - offsetof(type, field)))
 #define PAGE_SIZE 4096
 
 /* Statuses: the numbers of <ntstatus.h>. */
@@ -340,7 +340,7 @@ NTSTATUS ObReferenceObjectByHandle(HANDLE handle, ACCESS_MASK access, POBJECT_TY
 				   KPROCESSOR_MODE mode, PVOID *object, PVOID information);
 void ObDereferenceObject(PVOID object);
 HANDLE PsGetCurrentProcessId(void);
-#define ZwCurrentProcess() ((HANDLE)-1)
+#define ZwCurrentProcess() ((HANDLE) - 1)
 typedef VOID CREATE_PROCESS_NOTIFY(HANDLE parent, HANDLE process, BOOLEAN create);
 NTSTATUS PsSetCreateProcessNotifyRoutine(CREATE_PROCESS_NOTIFY *routine, BOOLEAN remove);
 BOOLEAN SeSinglePrivilegeCheck(LUID privilege, KPROCESSOR_MODE mode);

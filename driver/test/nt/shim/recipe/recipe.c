@@ -70,7 +70,7 @@ static void test_any_address(void)
 {
 	static const struct {
 		ULONG offset, length;
-	} at[] = {{0, 1},     {1, 1},	  {4095, 1}, {4095, 2},
+	} at[] = {{0, 1},    {1, 1},      {4095, 1},  {4095, 2},
 		  {7, 4096}, {100, 8197}, {0, 12288}, {12287, 1}};
 	struct nt_req *req;
 	size_t i, b;
@@ -184,7 +184,7 @@ static struct nt_req *share;
 static NTSTATUS share_status;
 static bool share_returned, handle_open;
 static bool only_share; /* nobody else makes one, which DONE might end */
-static bool cancelled; /* the share will be, whatever else happens */
+static bool cancelled;  /* the share will be, whatever else happens */
 static int left;
 
 static bool share_issued(void *unused)
@@ -254,9 +254,12 @@ struct actor {
 };
 
 static const struct actor actors[] = {
-	{"done", do_done, &owner},	     {"cancel", do_cancel, &owner},
-	{"close", do_close, &owner},	     {"exit", do_exit, &owner},
-	{"done by another", do_done, &other}, {"poke", do_poke, &owner},
+	{"done", do_done, &owner},
+	{"cancel", do_cancel, &owner},
+	{"close", do_close, &owner},
+	{"exit", do_exit, &owner},
+	{"done by another", do_done, &other},
+	{"poke", do_poke, &owner},
 	{"share again", do_again, &other},
 };
 #define ACTORS ((int)(sizeof(actors) / sizeof(*actors)))
