@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -44,9 +45,9 @@ func (l *lane) doMemory(a *[script.MaxArgs]uint32) syscall.Errno {
 
 func (l *lane) doTasks(a *[script.MaxArgs]uint32) syscall.Errno {
 	limit := "max"
-	if a[0] == 1 { // no more than there are
-		now, _ := os.ReadFile(cgroup + "/pids.current")
-		limit = string(now)
+	if a[0] == 1 { // hardly more than there are
+		now, _ := strconv.Atoi(strings.TrimSpace(text(cgroup + "/pids.current")))
+		limit = strconv.Itoa(now + 1)
 	}
 	return setFile(cgroup+"/pids.max", limit)
 }

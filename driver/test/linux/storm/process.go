@@ -30,6 +30,11 @@ const (
 // that a process opens.
 var drivers = [4]string{"probe", "digest", "loop", "probe"}
 
+// sharedDevice is the one whose open file all processes have in common; the
+// others get their own. Each share through it is another address space's, and
+// costs the kit an mmu_notifier.
+const sharedDevice = 3
+
 // orders are what a process is told by its environment.
 type orders struct {
 	place  script.Place
@@ -67,13 +72,16 @@ type process struct {
 // playProcess is the main function of a process of the storm.
 func playProcess(text string) error {
 	// A lane makes raw system calls, which the scheduler cannot see: so a
-	// processor for each, and no collection that would wait for them.
+	// processor for each, and no collection that would wait for them. Lanes are
+	// not locked to their threads, since to take turns with itself such a one
+	// needs another thread, again and again; with nobody to change places with,
+	// each stays where it is.
 	debug.SetGCPercent(-1)
 	o, err := parseOrders(text)
 	if err != nil {
 		return err
 	}
-	runtime.GOMAXPROCS(int(o.lanes) + 1)
+	runtime.GOMAXPROCS(int(o.lanes))
 	p, err := newProcess(o)
 	if err != nil {
 		return err
@@ -90,7 +98,6 @@ func playProcess(text string) error {
 			return err
 		}
 		wg.Go(func() {
-			runtime.LockOSThread()
 			l.state.tid.Store(int32(unix.Gettid()))
 			ready.Done()
 			ready.Wait()

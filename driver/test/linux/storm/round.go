@@ -28,7 +28,7 @@ type round struct {
 	follow  *script.Script // instead of streams
 	path    string         // of its text
 	board   *board
-	files   []int // what processes inherit: see boardFD
+	files   []int // what processes inherit: see boardFD; the shared device last
 	mu      sync.Mutex
 	lives   []life
 	over    bool
@@ -101,7 +101,7 @@ func (r *round) begin() error {
 		}
 		r.files = append(r.files, pair[0], pair[1])
 	}
-	device, err := openDevice("probe")
+	device, err := openDevice(drivers[sharedDevice])
 	if err != nil {
 		return err
 	}
@@ -176,19 +176,29 @@ func (r *round) live(o orders) bool {
 			break
 		}
 	}
-	if !(status.Signaled() && status.Signal() == syscall.SIGKILL) && status != 0 {
+	if killed := status.Signaled() && status.Signal() == syscall.SIGKILL; !killed && status != 0 && !lacksThread(status) {
 		r.board.report(o.place, script.Op{}, "the process ended with status %#x", uint32(status))
 	}
 	return r.retire(o.place, state, status.Signaled())
 }
 
+// quietly has a process that dies for want of a thread say little.
+const quietly = "GOTRACEBACK=none"
+
+// lacksThread reports whether a process may have ended because the weather let
+// Go make no thread.
+func lacksThread(status syscall.WaitStatus) bool {
+	const goFatal = 2
+	return status.Exited() && status.ExitStatus() == goFatal && fields(cgroup + "/pids.events")["max"] > 0
+}
+
 // spawn starts a process, unless the round is over: then it returns 0.
 func (r *round) spawn(o orders, state *procState) (int, error) {
 	files := []uintptr{0, 1, 2}
-	for _, fd := range r.files {
+	for _, fd := range r.files[:deviceFD-boardFD] {
 		files = append(files, uintptr(fd))
 	}
-	for _, name := range drivers[1:] {
+	for _, name := range drivers[:sharedDevice] {
 		fd, err := openDevice(name)
 		if err != nil { // it is being loaded again
 			fd, err = openDevice("probe")
@@ -199,7 +209,8 @@ func (r *round) spawn(o orders, state *procState) (int, error) {
 		defer unix.Close(fd)
 		files = append(files, uintptr(fd))
 	}
-	attr := &syscall.ProcAttr{Files: files, Env: append(os.Environ(), ordersVariable+"="+o.String())}
+	files = append(files, uintptr(r.files[len(r.files)-1]))
+	attr := &syscall.ProcAttr{Files: files, Env: append(os.Environ(), ordersVariable+"="+o.String(), quietly)}
 	if o.place.Process%2 == 1 {
 		attr.Sys = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	}

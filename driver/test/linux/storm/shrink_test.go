@@ -6,6 +6,7 @@ package main
 
 import (
 	"os"
+	"strings"
 	"testing"
 	"time"
 )
@@ -21,27 +22,31 @@ const (
 // A storm finds a seeded bug, and ends at a short script that shows it: the
 // share has to be made, notified and kicked. Without the bug, the script is good.
 func TestShrinkerFindsSeededBugs(t *testing.T) {
-	for name, bug := range map[string]uint64{"answer": bugAnswer, "leak": bugLeak} {
+	for name, bug := range map[string]uint64{"answer is": bugAnswer, "kernel mappings": bugLeak} {
 		t.Run(name, func(t *testing.T) {
 			s := defaults(t.Context())
-			s.procs, s.lanes, s.perRound, s.tries, s.settleTime, s.shrinkTime = 3, 2, 2000, 2, time.Second, time.Minute
+			s.procs, s.lanes, s.perRound, s.tries, s.settleTime, s.shrinkTime = 3, 2, 1000, 2, time.Second, time.Minute
 			if err := s.prepare(); err != nil {
 				t.Fatal(err)
 			}
 			setBug(t, bug)
 			t.Cleanup(func() { setBug(t, bugNone) })
 			o := firstFailure(t, s)
-			short := s.shrink(o.script)
+			fault := faultOf(o.wrong[0])
+			if !strings.Contains(fault, name) {
+				t.Errorf("found: %s", fault)
+			}
+			short := s.shrink(o.script, fault)
 			short.WriteTo(os.Stdout)
 			t.Logf("%q: %d operations, of %d, show it", o.wrong, short.Len(), o.script.Len())
 			if short.Len() < 3 || short.Len() > 12 {
 				t.Errorf("%d operations are too few or too many", short.Len())
 			}
-			if !s.fails(short) {
+			if !s.fails(short, fault) {
 				t.Error("what is left does not fail")
 			}
 			setBug(t, bugNone)
-			if s.fails(short) {
+			if s.fails(short, fault) {
 				t.Error("it fails without the bug, too")
 			}
 		})
