@@ -9,15 +9,13 @@ struct thing {
 };
 
 /* sparse: memory of a program is not to be read like one's own. */
-int seeded_sparse(int __user *p);
-int seeded_sparse(int __user *p)
+static int __maybe_unused seeded_sparse(int __user *p)
 {
 	return *p;
 }
 
 /* clang: on one path, there is nothing behind the pointer. */
-int seeded_clang(struct thing *t, int wanted);
-int seeded_clang(struct thing *t, int wanted)
+static int __maybe_unused seeded_clang(struct thing *t, int wanted)
 {
 	struct thing *found = NULL;
 
@@ -27,8 +25,7 @@ int seeded_clang(struct thing *t, int wanted)
 }
 
 /* Coccinelle: what has been given back is read. */
-int seeded_coccinelle(struct thing *t);
-int seeded_coccinelle(struct thing *t)
+static int __maybe_unused seeded_coccinelle(struct thing *t)
 {
 	kfree(t);
 	return t->value;
