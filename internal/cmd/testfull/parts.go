@@ -37,7 +37,7 @@ var anywhere = []part{
 	{Name: "ring-rounds", Limit: time.Hour, Command: with + "cc -- " + test + "./ring -rounds 5000000 -storms 30000 -seeded", Inputs: []string{"ring", "driver/include", "internal/abi"}},
 	{Name: "proof", Limit: time.Hour, Command: with + "cc spin herd cbmc -- go run ./proof -full", Inputs: []string{"proof", "driver/include", "driver/test/ring"}},
 	{Name: "race", Limit: time.Hour, Command: with + "cc -- go test -v -race -count=5 -timeout 60m ./..."},
-	{Name: "vm", Kernel: "6.1, 6.12", Limit: time.Hour, Command: "KSHM_VM=\\"6.1 6.12\\" " + test + "./internal/vm", Inputs: []string{"internal/vm", "internal/deps"}},
+	{Name: "vm", Kernel: "6.1, 6.12", Limit: time.Hour, Command: "KSHM_VM=\"6.1 6.12\" " + test + "./internal/vm", Inputs: []string{"internal/vm", "internal/deps"}},
 	{Name: "analyze", Limit: time.Hour, Command: mk + "analyze", Inputs: append([]string{"internal/cmd/analyze"}, kernelInputs...)},
 	{Name: "fuzz", Limit: time.Hour, Command: mk + "fuzz FUZZTIME=10m"},
 }
