@@ -103,7 +103,7 @@ func setMemlock(t *testing.T, bytes int) int {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { unix.Setrlimit(unix.RLIMIT_MEMLOCK, &old) })
-	if err := unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: uint64(bytes), Max: old.Max}); err != nil {
+	if err := unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: uint64(bytes), Max: max(old.Max, uint64(bytes))}); err != nil {
 		t.Fatal(err)
 	}
 	return bytes
