@@ -34,7 +34,7 @@ demo: ## share memory with a driver in a real kernel, and watch
 	@go build -o build/kshm ./cmd/kshm
 	@build/kshm demo
 
-test: check-generated lint test-go test-c proof test-vm test-windows ## everything below, in at most 15 minutes
+test: check-generated lint test-go test-c proof test-vm test-windows test-bpf ## everything below, in at most 15 minutes
 
 # Rung 1: anywhere. Tests of C code, and of how the Windows drivers are built,
 # take part where there are compilers.
@@ -192,14 +192,24 @@ in-wine:
 	GOOS=windows go test -tags kernel,kshm_test_section -count=1 -timeout 10m -exec "$(CURDIR)/build/winerun -drivers $(CURDIR)/build/windows" ./driver/test/windows
 
 # PARTS names some of them; see "go run ./internal/cmd/testfull -list".
+# Rung 5: eBPF on the running kernel, where rights and version allow: else the
+# tests say in one line what is missing. A kernel that has no arenas says so.
+.PHONY: test-bpf
+test-bpf: build/vmrun ## rung 5: eBPF programs in the running kernel
+	go test -count=1 ./bpf/loop ./bpf/live ./examples/bpf
+	go test -count=1 -v -run '^Test(LiveHooks|Kill|WithoutRights|KernelVersion|Handover)$$' ./bpf -live 10000000 -kills 50
+	$(WITH) qemu kernel-6.1 -- env CGO_ENABLED=0 go test -count=1 -exec "$(CURDIR)/build/vmrun -kernel 6.1" -v -run '^Test(KernelVersion|WithoutRights)$$' ./bpf
+
 test-full: ## rung 6: the long forms, part by part; what has passed stays passed
 	go run ./internal/cmd/testfull -run '$(PARTS)'
 
-generate: ## write internal/abi/zabi.go from driver/include
+generate: ## write internal/abi/zabi.go from driver/include, and compile the eBPF objects
 	$(WITH) cc -- go generate ./...
+	$(WITH) bpf-clang -- go run ./internal/cmd/genbpf
 
 check-generated: ## fail if it is not what generate would write
 	cd internal/abi && go run ../cmd/deps with -try cc -- go run generate.go -check
+	$(WITH) bpf-clang -- go run ./internal/cmd/genbpf -check
 
 CLANG_FORMAT = $(WITH) bpf-clang -- env kshm-clang-format --style=file:driver/windows/.clang-format
 

@@ -24,7 +24,7 @@ import (
 	"kshm/ring"
 )
 
-var liveRecords = flag.Int("live", 10_000_000, "system calls that TestLiveHooks makes records of")
+var liveRecords = flag.Int("live", 300_000, "system calls that TestLiveHooks makes records of")
 
 // count attaches the independent counters.
 func count(t *testing.T) (events func() [2]uint64, detach func()) {

@@ -16,11 +16,13 @@ import (
 )
 
 type loopLoopBurst struct {
-	_       structs.HostLayout
-	Records uint64
-	First   uint64
-	Size    uint32
-	Batch   uint32
+	_        structs.HostLayout
+	Records  uint64
+	First    uint64
+	Size     uint32
+	Batch    uint32
+	Patience uint32
+	Reserved uint32
 }
 
 // Names of all BPF objects in the ELF.

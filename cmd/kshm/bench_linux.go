@@ -40,13 +40,15 @@ that is allowed (as root), and the machine should do nothing else meanwhile.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
-	cmd.Flags().BoolVar(&f.quick, "quick", false, "fewer sizes and rounds, done within a minute")
-	cmd.Flags().BoolVar(&f.json, "json", false, "write JSON instead of a table")
-	cmd.Flags().BoolVar(&f.benchstat, "benchstat", false, "write Go benchmark lines instead of a table")
-	cmd.Flags().IntSliceVar(&f.cpus, "cpus", []int{0, 1}, "processors of producer and consumer")
+	cmd.AddCommand(newBenchBPFCommand(&f))
+	flags := cmd.PersistentFlags() // of bench bpf, too
+	flags.BoolVar(&f.quick, "quick", false, "fewer sizes and rounds, done within a minute")
+	flags.BoolVar(&f.json, "json", false, "write JSON instead of a table")
+	flags.BoolVar(&f.benchstat, "benchstat", false, "write Go benchmark lines instead of a table")
+	flags.IntSliceVar(&f.cpus, "cpus", []int{0, 1}, "processors of producer and consumer")
 	cmd.Flags().StringSliceVar(&f.machines, "machine", []string{bench.Native}, "where to measure: "+strings.Join(bench.MachineNames(), ", "))
-	cmd.Flags().StringVar(&f.picture, "picture", "", "also draw throughput against record size into `NAME`.svg and .png")
-	cmd.Flags().StringVar(&f.document, "document", "", "also write `FILE`, a page for docs/, and its picture next to it")
+	flags.StringVar(&f.picture, "picture", "", "also draw throughput against record size into `NAME`.svg and .png")
+	flags.StringVar(&f.document, "document", "", "also write `FILE`, a page for docs/, and its picture next to it")
 	cmd.MarkFlagsMutuallyExclusive("json", "benchstat")
 	return cmd
 }

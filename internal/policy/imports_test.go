@@ -44,7 +44,7 @@ type moduleRule struct {
 var moduleRules = []moduleRule{
 	{"golang.org/x/sys", []string{"internal/sys", "internal/vm", "cmd", "driver/test"}, true},
 	{"golang.org/x/term", []string{"cmd"}, false},
-	{"github.com/cilium/ebpf", []string{"bpf", "internal/bench"}, true},
+	{"github.com/cilium/ebpf", []string{"bpf", "internal/bench", "examples/bpf"}, true},
 	{"github.com/spf13/cobra", []string{"cmd"}, false},
 	{"github.com/dustin/go-humanize", []string{"cmd"}, false},
 	{"github.com/schollz/progressbar/v3", []string{"cmd"}, false},

@@ -16,6 +16,8 @@ struct loop_burst {
 	kshm_u64 first;	  /* value of the words of the first record; then one more each */
 	kshm_u32 size;	  /* bytes per record, multiple of 8 */
 	kshm_u32 batch;	  /* records per flush; 0: as kshm_exit() decides */
+	kshm_u32 patience; /* looks for space before it gives up */
+	kshm_u32 reserved;
 };
 
 SEC("syscall")
@@ -23,6 +25,7 @@ int loop_produce(struct loop_burst *args)
 {
 	kshm_u64 left = args->records, n = args->first;
 	kshm_u32 size = args->size, batch = args->batch, open = 0;
+	kshm_u32 patience = args->patience, looks = 0;
 	struct kshm_slot *s = kshm_enter();
 
 	if (!s)
@@ -30,8 +33,13 @@ int loop_produce(struct loop_burst *args)
 	while (KSHM_MAY(left)) {
 		kshm_u64 KSHM_SHARED *to = kshm_reserve(s, size);
 
-		if (!to)
-			break;
+		if (!to) {
+			if (looks++ >= patience)
+				break;
+			kshm_flush(s);
+			continue;
+		}
+		looks = 0;
 		kshm_fill(to, size / 8, n);
 		kshm_commit(s, size);
 		n++;

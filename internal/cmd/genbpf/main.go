@@ -29,6 +29,7 @@ var objects = []object{
 	{"bpf/loop", "driver/samples/loop/loop.bpf.c", "loop", []string{"loop_burst"}},
 	{"bpf/live", "driver/test/bpf/live.bpf.c", "live", nil},
 	{"bpf/live", "driver/test/bpf/count.bpf.c", "count", nil},
+	{"internal/bench/rival", "driver/test/bpf/rival.bpf.c", "rival", nil},
 	{"examples/bpf", "examples/bpf/events.bpf.c", "events", nil},
 }
 
