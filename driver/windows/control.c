@@ -159,11 +159,11 @@ static NTSTATUS KshmStats(PKSHM_DEVICE Device, PIRP Irp)
 	struct kshm_stats *stats = Irp->AssociatedIrp.SystemBuffer;
 	ULONG room = IoGetCurrentIrpStackLocation(Irp)
 			     ->Parameters.DeviceIoControl.OutputBufferLength;
+	struct kshm_ring_counters rings[2] = {{0}, {0}};
 	PKSHM_BODY body;
 	NTSTATUS status;
 	KIRQL irql;
 
-	/* What came after version 1.0 is about rings, of which this kit knows none. */
 	status = KshmNamed(Device, Irp, KSHM_STATS_1_0, KSHM_STATS_1_0, &body);
 	if (!NT_SUCCESS(status))
 		return status;
@@ -186,6 +186,8 @@ static NTSTATUS KshmStats(PKSHM_DEVICE Device, PIRP Irp)
 	stats->kicks = InterlockedCompareExchange64(&body->Kicks, 0, 0);
 	stats->events = InterlockedCompareExchange64(&body->Events, 0, 0);
 	stats->wakes = InterlockedCompareExchange64(&body->Wakes, 0, 0);
+	KshmRingStats(&body->Share, rings);
+	RtlCopyMemory(stats->rings, rings, room - KSHM_STATS_1_0);
 	Irp->IoStatus.Information = room;
 	KshmRelease(body);
 	return STATUS_SUCCESS;

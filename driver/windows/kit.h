@@ -138,6 +138,7 @@ VOID KshmRelease(PKSHM_BODY Body);
 /* ring.c */
 NTSTATUS KshmCheckRings(const KSHM_DRIVER *Driver, const struct kshm_share_args *Args);
 NTSTATUS KshmMakeRings(PKSHM_BODY Body, const struct kshm_share_args *Args);
+VOID KshmRingStats(const KSHM_SHARE *Share, struct kshm_ring_counters Sum[2]);
 
 /* end.c */
 VOID KshmDrain(PKSHM_BODY Body);

@@ -47,6 +47,20 @@ static VOID KshmAttach(PKSHM_BODY Body, PKSHM_RING Ring, const struct kshm_ring_
 		kshm_consumer_init(&Ring->Consumer, Body->Share.Base, Group, Index);
 }
 
+/* For STATS, from the sides' own counters; the page that shows them is no source. */
+VOID KshmRingStats(const KSHM_SHARE *Share, struct kshm_ring_counters Sum[2])
+{
+	ULONG i;
+
+	for (i = 0; i < Share->RingCount; i++)
+		if (Share->Rings[i].Flags & KSHM_RING_TO_USER)
+			kshm_producer_count(&Share->Rings[i].Producer,
+					    &Sum[KSHM_RING_TO_USER]);
+		else
+			kshm_ring_count(&Share->Rings[i].Consumer.ring,
+					&Sum[KSHM_RING_TO_KERNEL]);
+}
+
 /* Before the driver's Share, on mapped memory. KshmRelease frees the rings. */
 NTSTATUS KshmMakeRings(PKSHM_BODY Body, const struct kshm_share_args *Args)
 {

@@ -78,6 +78,31 @@ static struct kshm_ring_control *control(ULONG ring)
 	return (struct kshm_ring_control *)(memory->user + (size_t)ring * STRIDE);
 }
 
+/* STATS counts the driver's record, whatever the program writes to the statistics page. */
+static void test_counted(void)
+{
+	struct {
+		struct kshm_stats stats;
+		kshm_u64 more;
+	} answer;
+	const struct kshm_ring_counters *to_user = &answer.stats.rings[KSHM_RING_TO_USER];
+	ULONG old = KSHM_STATS_1_0;
+
+	memset(&control(2)->producer_show, 0xff, sizeof(control(2)->producer_show));
+	CHECK(call_stats(file, 1, &answer.stats) == STATUS_SUCCESS);
+	CHECK(answer.stats.size == sizeof(answer.stats));
+	CHECK(to_user->records == 1 && to_user->bytes == 8 && to_user->drops == 0);
+	CHECK(answer.stats.rings[KSHM_RING_TO_KERNEL].records == 0);
+
+	memset(&answer, 0xa5, sizeof(answer));
+	answer.stats = (struct kshm_stats){.size = old, .share = 1};
+	answer.stats.rings[0].records = 5;
+	CHECK(call_now(file, KSHM_CTL_STATS, &answer, old, &answer, old, NULL) == STATUS_SUCCESS);
+	CHECK(answer.stats.size == old && answer.stats.length == memory->size);
+	CHECK(answer.stats.rings[0].records == 5);
+	rows += 2;
+}
+
 /* The program's positions of before are gone; the driver's record is there. */
 static void test_formatted(void)
 {
@@ -96,6 +121,7 @@ static void test_formatted(void)
 	CHECK(control(0)->producer.position == 0 && control(0)->consumer.position == 0);
 	kshm_consumer_init(&consumer, memory->user, &good[1], 0);
 	CHECK(kshm_consumer_next(&consumer, &length) && length == 8);
+	test_counted();
 	CHECK(call_done(file, 1, &reason) == STATUS_SUCCESS && reason == KSHM_END_DONE);
 	nt_reap(req);
 	rows++;
