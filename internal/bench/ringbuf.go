@@ -5,9 +5,15 @@
 package bench
 
 import (
+	"bufio"
 	"encoding/binary"
 	"fmt"
+	"io"
+	"os"
+	"os/exec"
 	"runtime"
+	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -22,16 +28,16 @@ const (
 	bpfSystem    = 31 // BPF_PROG_TYPE_SYSCALL
 )
 
-// ringbuf is the BPF ring buffer with programs that produce into it, one for
-// each size and batch.
+// ringbuf is the BPF ring buffer with feeders that run a program that produces
+// into it, one for each size and batch.
 type ringbuf struct {
-	ring     *ebpf.Map
-	record   *ebpf.Map // that the program copies, its time and sequence in front
-	programs map[[2]int]*ebpf.Program
+	ring    *ebpf.Map
+	record  *ebpf.Map // that the program copies, its time and sequence in front
+	feeders map[[2]int]*feeder
 }
 
 func openRingbuf() (*ringbuf, error) {
-	r := &ringbuf{programs: map[[2]int]*ebpf.Program{}}
+	r := &ringbuf{feeders: map[[2]int]*feeder{}}
 	var err error
 	if r.ring, err = ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: capacity}); err != nil {
 		return nil, err
@@ -44,25 +50,31 @@ func openRingbuf() (*ringbuf, error) {
 }
 
 func (r *ringbuf) close() {
-	for _, p := range r.programs {
-		p.Close()
+	for _, f := range r.feeders {
+		f.stop()
 	}
 	r.ring.Close()
 	r.record.Close()
 }
 
-func (r *ringbuf) program(size, batch int) (*ebpf.Program, error) {
+// feeder returns the process that makes such records.
+func (r *ringbuf) feeder(size, batch, cpu int) (*feeder, error) {
 	key := [2]int{size, batch}
-	if p := r.programs[key]; p != nil {
-		return p, nil
+	if f := r.feeders[key]; f != nil {
+		return f, nil
 	}
 	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
 		Type: ebpf.ProgramType(bpfSystem), Flags: bpfSleepable, License: "MIT", Instructions: r.instructions(size, batch),
 	})
-	if err == nil {
-		r.programs[key] = p
+	if err != nil {
+		return nil, err
 	}
-	return p, err
+	defer p.Close()
+	f, err := startFeeder(p, cpu)
+	if err == nil {
+		r.feeders[key] = f
+	}
+	return f, err
 }
 
 // instructions are a program that makes as many records as the first word of
@@ -109,7 +121,7 @@ func (r *ringbuf) instructions(size, batch int) asm.Instructions {
 
 // ringbuf passes records through the BPF ring buffer, to the library's reader.
 func (g *guest) ringbuf(c trialCase, records int) (result, error) {
-	p, err := g.bpf.program(c.size, c.batch)
+	f, err := g.bpf.feeder(c.size, c.batch, g.cpus[0])
 	if err != nil {
 		return result{}, err
 	}
@@ -119,8 +131,78 @@ func (g *guest) ringbuf(c trialCase, records int) (result, error) {
 	}
 	defer reader.Close()
 	return g.together(
-		func() error { return runFor(p, records) },
+		func() error { return f.feed(records) },
 		func(r *result) error { return takeFrom(reader, c, records, r) })
+}
+
+// A feeder runs programs in a process of its own: where a processor's user mode
+// belongs to one process at a time, as in user-mode Linux, it would get no turn
+// beside a reader that looks all the time.
+type feeder struct {
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out *bufio.Reader
+}
+
+// FeederArg makes the guest's program a feeder.
+const FeederArg = "feed"
+
+func startFeeder(p *ebpf.Program, cpu int) (*feeder, error) {
+	f := &feeder{cmd: exec.Command("/proc/self/exe", FeederArg, strconv.Itoa(cpu))}
+	fd, err := syscall.Dup(p.FD())
+	if err != nil {
+		return nil, os.NewSyscallError("dup", err)
+	}
+	program := os.NewFile(uintptr(fd), "program")
+	defer program.Close()
+	f.cmd.ExtraFiles, f.cmd.Stderr = []*os.File{program}, os.Stderr
+	if f.in, err = f.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := f.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	f.out = bufio.NewReader(out)
+	return f, f.cmd.Start()
+}
+
+// feed has n records made.
+func (f *feeder) feed(n int) error {
+	if _, err := fmt.Fprintln(f.in, n); err != nil {
+		return err
+	}
+	_, err := f.out.ReadString('\n')
+	return err
+}
+
+func (f *feeder) stop() {
+	f.in.Close()
+	f.cmd.Wait()
+}
+
+// Feed is the feeder's side: it runs the program that is its fourth file for as
+// many records as each line says, and answers with a line.
+func Feed(cpu int) error {
+	runtime.LockOSThread()
+	if err := pin(cpu); err != nil {
+		return err
+	}
+	p, err := ebpf.NewProgramFromFD(3)
+	if err != nil {
+		return err
+	}
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		n, err := strconv.Atoi(lines.Text())
+		if err != nil {
+			return err
+		}
+		if err := runFor(p, n); err != nil {
+			return err
+		}
+		fmt.Println(n)
+	}
+	return nil
 }
 
 // runFor runs the program until it has made n records.

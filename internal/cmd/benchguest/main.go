@@ -15,6 +15,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strconv"
 
 	"kshm/internal/bench"
 )
@@ -27,6 +28,13 @@ func main() {
 }
 
 func run(args []string) error {
+	if len(args) == 2 && args[0] == bench.FeederArg {
+		cpu, err := strconv.Atoi(args[1])
+		if err != nil {
+			return err
+		}
+		return bench.Feed(cpu)
+	}
 	if len(args) != 2 {
 		return fmt.Errorf("usage: benchguest MACHINE OPTIONS")
 	}
