@@ -65,6 +65,7 @@ test-vm: ## rung 3: the modules and the Go package in stock kernels
 
 in-vm: modules build/vmrun
 	KSHM_VM=$(firstword $(KERNELS)) go test -count=1 ./internal/vm ./cmd/kshm
+	KSHM_VM=$(firstword $(KERNELS)) go test -count=1 -run '^TestRunIn$$' ./internal/bench
 	$(foreach k,$(KERNELS),$(call run-in-vm,$(k)))
 	GOARCH=386 $(call in,$(firstword $(KERNELS))) -run '$(ROWS_ON_386)' ./driver/test/linux
 	go build -o build/kshm ./cmd/kshm
@@ -119,7 +120,7 @@ test-calls: build/vmrun ## ten million records through a ring, without a system 
 .PHONY: test-uml
 test-uml: build/vmrun ## the virtual machine's own tests and the rings' in user-mode Linux
 	$(DEPS) build-module -strict -kernel uml-7.2 $(MODULES)
-	KSHM_VM=uml-7.2 go test -count=1 -v ./internal/vm -run '^Test(ExitStatus|SignalStatus|Faults)$$'
+	KSHM_VM=uml-7.2 go test -count=1 -v ./internal/vm ./internal/bench -run '^Test(ExitStatus|SignalStatus|Faults|RunIn)$$'
 	$(call in,uml-7.2) -v -run '^Test(Ring.*|ShareRefusesBadRings|EightProducers|Conformance)$$' ./driver/test/linux
 
 # What a share costs, beside io_uring and bare pinning. Numbers for docs/ want a
@@ -183,10 +184,7 @@ drivers: ## build the Windows drivers into build/windows, signed for tests
 test-windows: ## rung 4: the Windows drivers and the Go client, in Wine
 	$(WITH) mingw osslsigncode wine -- $(MAKE) --no-print-directory in-wine
 
-in-wine:
-	go run ./internal/cmd/windrv
-	x86_64-w64-mingw32-gcc -std=c11 -O2 -Wall -Wextra -Werror -o build/windows/recipe.exe driver/test/windows/recipe/recipe.c
-	GOOS=windows go build -o build/windows/classic.exe ./examples/classic
+in-wine: windows-clients
 	GOOS=windows go build -tags kshm_test_section -o build/windows/kshm.exe ./cmd/kshm
 	go build -o build/winerun ./internal/cmd/winerun
 	GOOS=windows go test -tags kernel,kshm_test_section -count=1 -timeout 10m -exec "$(CURDIR)/build/winerun -drivers $(CURDIR)/build/windows" ./driver/test/windows
@@ -199,6 +197,18 @@ test-bpf: build/vmrun ## rung 5: eBPF programs in the running kernel
 	go test -count=1 ./bpf/loop ./bpf/live ./examples/bpf
 	go test -count=1 -v -run '^Test(LiveHooks|Kill|WithoutRights|KernelVersion|Handover)$$' ./bpf -live 10000000 -kills 50
 	$(WITH) qemu kernel-6.1 -- env CGO_ENABLED=0 go test -count=1 -exec "$(CURDIR)/build/vmrun -kernel 6.1" -v -run '^Test(KernelVersion|WithoutRights)$$' ./bpf
+
+# What the tests take besides themselves.
+.PHONY: windows-clients windows-files
+windows-clients:
+	go run ./internal/cmd/windrv
+	x86_64-w64-mingw32-gcc -std=c11 -O2 -Wall -Wextra -Werror -o build/windows/recipe.exe driver/test/windows/recipe/recipe.c
+	GOOS=windows go build -o build/windows/classic.exe ./examples/classic
+
+windows-files: windows-clients ## what driver/test/windows/checklist.ps1 takes to a Windows machine
+	GOOS=windows go build -o build/windows/kshm.exe ./cmd/kshm
+	GOOS=windows GOARCH=386 go build -o build/windows/kshm32.exe ./cmd/kshm
+	GOOS=windows go test -c -tags kernel -o build/windows/kit.test.exe ./driver/test/windows
 
 test-full: ## rung 6: the long forms, part by part; what has passed stays passed
 	go run ./internal/cmd/testfull -run '$(PARTS)'

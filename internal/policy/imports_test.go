@@ -50,6 +50,7 @@ var moduleRules = []moduleRule{
 	{"github.com/schollz/progressbar/v3", []string{"cmd"}, false},
 	{"github.com/u-root/u-root", []string{"internal/vm"}, false},
 	{"gonum.org/v1/plot", []string{"internal/bench"}, false},
+	{"gopkg.in/yaml.v3", []string{"internal/policy"}, true},
 	{"github.com/ulikunitz/xz", []string{"internal/vm", "internal/deps"}, false},
 }
 

@@ -117,7 +117,13 @@ func (h *handle) issue(code uint32, event windows.Handle, in, out, mem []byte) (
 		uintptr(unsafe.Pointer(unsafe.SliceData(r.in))), uintptr(len(in)),
 		uintptr(unsafe.Pointer(unsafe.SliceData(mem))), uintptr(len(mem)))
 	status := windows.NTStatus(uint32(answer))
-	if status == windows.STATUS_PENDING {
+	switch {
+	case status == windows.STATUS_PENDING:
+		return r, nil
+	case isWarning(status):
+		// Windows posts a packet for it all the same, other systems may not.
+		// The block stays for the packet.
+		r.settle(status, r.written())
 		return r, nil
 	}
 	// It did not pend, so no packet comes.

@@ -110,25 +110,45 @@ func newRequest(in, out []byte) (*request, error) {
 	return r, nil
 }
 
-// finish takes the result out of the block and frees it.
-func (r *request) finish(status windows.NTStatus, n uintptr) {
+// written is how many bytes came, before the block is freed; 0 thereafter.
+func (r *request) written() uintptr {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.overlapped == nil {
+		return 0
+	}
+	return r.overlapped.InternalHigh
+}
+
+// settle takes the result out of the block, once.
+func (r *request) settle(status windows.NTStatus, n uintptr) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended() {
+		return
+	}
 	r.status, r.n = status, int(n)
 	r.answer = append(r.answer, r.out[:min(n, uintptr(len(r.out)))]...)
-	windows.LocalFree(windows.Handle(unsafe.Pointer(r.overlapped)))
-	r.overlapped, r.in, r.out = nil, nil, nil
 	if r.after != nil {
 		r.after()
 	}
 	close(r.done)
 }
 
+// finish is settle, and the end of the block.
+func (r *request) finish(status windows.NTStatus, n uintptr) {
+	r.settle(status, n)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	windows.LocalFree(windows.Handle(unsafe.Pointer(r.overlapped)))
+	r.overlapped, r.in, r.out = nil, nil, nil
+}
+
 // then has f called when the request has completed, at once if it has.
 func (r *request) then(f func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.overlapped == nil {
+	if r.ended() {
 		f()
 		return
 	}
@@ -153,3 +173,5 @@ func (r *request) failure() error {
 }
 
 func isError(s windows.NTStatus) bool { return s >= 0xC0000000 }
+
+func isWarning(s windows.NTStatus) bool { return s >= 0x80000000 && !isError(s) }

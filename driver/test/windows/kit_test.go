@@ -6,6 +6,7 @@ package windows
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"math/rand/v2"
 	"runtime"
@@ -88,6 +89,28 @@ func TestStatus(t *testing.T) {
 	mustBe(t, "not a kit's driver", err, windows.STATUS_INVALID_DEVICE_REQUEST)
 	_, err = open(t, "digest").Control(t.Context(), kshm.CTLCode(kshm.FileDeviceUnknown, 0x900, 0, 0), nil, nil)
 	mustBe(t, "no such code", err, kshm.ErrNotSupported)
+}
+
+// A driver's warning is an answer: the bytes that fitted. Whether its packet
+// comes or not, no later request is taken for it.
+func TestWarning(t *testing.T) {
+	d, err := sys.OpenDevice(`\\.\MountPointManager`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	queryPoints := uint32(kshm.CTLCode('m', 2, kshm.MethodBuffered, kshm.FileAnyAccess))
+	for range 100 {
+		in, out := make([]byte, 24), make([]byte, 8) // all points; room for their size and number
+		n, err := d.Control(t.Context(), queryPoints, in, out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if size := binary.LittleEndian.Uint32(out); n < 4 || size <= 8 {
+			t.Fatalf("%d bytes of an answer of %d: no warning", n, size)
+		}
+	}
+	share(t, open(t, "digest"), 16<<10, nil)
 }
 
 func TestWaitIsCancelledAlone(t *testing.T) {
