@@ -17,6 +17,7 @@ type Options struct {
 	Trial  time.Duration // one variant's turn
 	Sizes  []int         // bytes per record, multiples of 8
 	CPUs   [2]int        // producer's and consumer's processor
+	urgent bool          // the machine that is started goes before everything else
 	Source string        // folder driver/test/ring of the repository
 	Log    io.Writer     `json:"-"` // progress and what is missing
 }

@@ -32,7 +32,7 @@ type Machine struct {
 // options are those for the machine: longer trials, since it takes time to
 // begin one there, and fewer, with records of up to 64 KiB.
 func (m Machine) options(o Options) Options {
-	o.Rounds, o.Trial = max(o.Rounds/m.part, 3), 10*time.Millisecond
+	o.Rounds, o.Trial, o.urgent = max(o.Rounds/m.part, 3), 10*time.Millisecond, true
 	if o.Sizes[len(o.Sizes)-1] < largest {
 		o.Sizes = append(slices.Clone(o.Sizes), largest)
 	}
@@ -95,7 +95,7 @@ func RunIn(ctx context.Context, o Options, m Machine, root string) (*Report, err
 		return nil, err
 	}
 	v := vm.Options{
-		Kernel: kernel, Program: program, Args: []string{m.Name, string(options)}, Stderr: o.Log, Progress: o.Log,
+		Kernel: kernel, Program: program, Args: []string{m.Name, string(options)}, Stderr: o.Log, Progress: o.Log, Urgent: o.urgent,
 		// A signal costs as much as many records where system calls are slow.
 		Env: []string{"GODEBUG=asyncpreemptoff=1", "GOGC=off"},
 	}

@@ -49,7 +49,11 @@ func (m *machine) run(ctx context.Context, o Options, initrd *os.File) (*Result,
 	cmd.WaitDelay = 5 * time.Second
 	release := contain(cmd)
 	begin := time.Now()
-	err = cmd.Start()
+	if o.Urgent {
+		err = urgently(cmd.Start)
+	} else {
+		err = cmd.Start()
+	}
 	w.Close()
 	if err != nil {
 		release()

@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"runtime"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // contain keeps a machine, which may consist of several processes, from
@@ -24,4 +26,19 @@ func contain(cmd *exec.Cmd) (release func()) {
 		}
 		runtime.UnlockOSThread()
 	}
+}
+
+// urgently has start make a process that runs before all that are not urgent,
+// with all its threads, if this process may ask for that. It is called on a
+// goroutine that keeps its thread.
+func urgently(start func() error) error {
+	mine, err := unix.SchedGetAttr(0, 0)
+	if err == nil {
+		err = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Priority: 1}, 0)
+	}
+	if err != nil {
+		return start()
+	}
+	defer unix.SchedSetAttr(0, mine, 0)
+	return start()
 }

@@ -47,6 +47,7 @@ type Options struct {
 	HugePages int      // huge pages of the default size, reserved at boot
 	Cmdline   []string // further kernel parameters
 	Accel     Accel    // how to run the processor; found out if empty
+	Urgent    bool     // before everything else on the host, if that is allowed: for measurements
 
 	Stdout, Stderr io.Writer // the program's; discarded if nil
 	Progress       io.Writer // lines about what is fetched; discarded if nil
