@@ -98,9 +98,8 @@ struct kshm_info {
 
 /*
  * SHARE: on a device. Linux: the share's file descriptor is the return value.
- * Windows: the request pends and is the share; the memory is the out-buffer
- * (SHARE) or in-buffer (SHARE_READ) of the MDL, and address and length repeat
- * it.
+ * Windows: the request pends and is the share; the memory is the request's
+ * out-buffer, of SHARE_READ as well, and address and length repeat it.
  */
 struct kshm_share_args {
 	kshm_u32 size;
