@@ -20,53 +20,22 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/link"
-
 	"kshm/bpf"
 	"kshm/bpf/live"
 )
 
 var kills = flag.Int("kills", 5, "programs that TestKill kills")
 
-// ours are the eBPF objects in the kernel that are built on kshm.bpf.h, by
-// kind, number and name: what bpftool lists.
+// ours are the eBPF objects in the kernel that are built on kshm.bpf.h.
 func ours(t testing.TB) map[string]bool {
 	t.Helper()
+	all, err := bpf.Loaded()
+	if err != nil {
+		t.Fatal(err)
+	}
 	found := map[string]bool{}
-	add := func(kind string, id any, name string) {
-		if strings.HasPrefix(name, "kshm_") || strings.HasPrefix(name, "live_") {
-			found[fmt.Sprintf("%s %v %s", kind, id, name)] = true
-		}
-	}
-	programs := map[ebpf.ProgramID]bool{}
-	for id, err := ebpf.ProgramGetNextID(0); err == nil; id, err = ebpf.ProgramGetNextID(id) {
-		p, err := ebpf.NewProgramFromID(id)
-		if err != nil {
-			continue // it has gone meanwhile
-		}
-		if info, err := p.Info(); err == nil {
-			add("program", id, info.Name)
-			programs[id] = strings.HasPrefix(info.Name, "live_")
-		}
-		p.Close()
-	}
-	for id, err := ebpf.MapGetNextID(0); err == nil; id, err = ebpf.MapGetNextID(id) {
-		m, err := ebpf.NewMapFromID(id)
-		if err != nil {
-			continue
-		}
-		if info, err := m.Info(); err == nil {
-			add("map", id, info.Name)
-		}
-		m.Close()
-	}
-	links := new(link.Iterator)
-	defer links.Close()
-	for links.Next() {
-		if info, err := links.Link.Info(); err == nil && programs[info.Program] {
-			found[fmt.Sprintf("link %d", info.ID)] = true
-		}
+	for _, name := range all {
+		found[name] = true
 	}
 	return found
 }

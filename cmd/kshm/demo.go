@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"kshm"
 	"kshm/cmd/kshm/internal/demo"
 	"kshm/internal/deps"
 	"kshm/internal/vm"
@@ -56,15 +58,15 @@ wrong, 2 if FILE cannot be used, 3 if this machine lacks something.`,
 		},
 		RunE: func(c *cobra.Command, args []string) error { return f.run(c, args) },
 	}
-	c.Flags().StringVar(&f.path, "path", "auto", "where: native, vm, or auto to find out")
+	c.Flags().StringVar(&f.path, "path", "auto", "where: native, vm, bpf, or auto to find out which of the first two")
 	c.Flags().StringVar(&f.kernel, "kernel", vm.KernelNames()[0], "kernel of the virtual machine: "+strings.Join(vm.KernelNames(), ", "))
 	c.Flags().BoolVar(&f.json, "json", false, "print the outcome as JSON, and no steps")
 	return c
 }
 
 func (f *demoFlags) check() error {
-	if !slices.Contains([]string{"auto", "native", "vm"}, f.path) {
-		return fmt.Errorf("--path %s: want auto, native or vm", f.path)
+	if !slices.Contains([]string{"auto", "native", "vm", "bpf"}, f.path) {
+		return fmt.Errorf("--path %s: want auto, native, vm or bpf", f.path)
 	}
 	if !slices.Contains(vm.KernelNames(), f.kernel) {
 		return fmt.Errorf("--kernel %s: want %s", f.kernel, strings.Join(vm.KernelNames(), ", "))
@@ -92,6 +94,10 @@ func (f *demoFlags) run(c *cobra.Command, args []string) error {
 	}
 	if f.json {
 		o.Emit = func(demo.Event) {}
+	}
+	if f.path == "bpf" {
+		o.Child = []string{self, demoPart, "share-bpf"}
+		return f.runBPF(ctx, c.OutOrStdout(), screen, o)
 	}
 	report, err := demo.Do(ctx, o)
 	screen.Finish()
@@ -122,6 +128,29 @@ func (f *demoFlags) show(w io.Writer, s *demo.Screen, r *demo.Report, err error)
 // demoChild is the part that is killed: where a share is a descriptor, it has
 // an heir; on Windows, it has all the shares that the user may have.
 var demoChild = map[bool]string{false: "share", true: "fill"}[runtime.GOOS == "windows"]
+
+// runBPF is run with an eBPF object as the driver.
+func (f *demoFlags) runBPF(ctx context.Context, w io.Writer, screen *demo.Screen, o demo.Options) error {
+	r, err := demo.DoBPF(ctx, o)
+	screen.Finish()
+	switch {
+	case ctx.Err() != nil:
+		return errors.New("interrupted")
+	case errors.Is(err, kshm.ErrPermission), errors.Is(err, kshm.ErrNotSupported):
+		return statusError{3, err}
+	case r == nil:
+		return explainDemo(err)
+	case err != nil:
+		r.Failure = err.Error()
+	}
+	if !f.json {
+		screen.SummaryBPF(r)
+		return err
+	}
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return errors.Join(err, e.Encode(r))
+}
 
 // explainDemo says what kind of trouble it is, and what to do about it.
 func explainDemo(err error) error {
@@ -177,6 +206,7 @@ func newDemoPartCommand() *cobra.Command {
 		&cobra.Command{Use: "fill DEVICE", Args: cobra.ExactArgs(1), RunE: func(_ *cobra.Command, args []string) error {
 			return demo.Fill(args[0])
 		}},
+		&cobra.Command{Use: "share-bpf", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return demo.ShareBPF() }},
 		&cobra.Command{Use: "hold", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
 			return demo.Hold(os.NewFile(3, "share"), os.Stdin, os.Stdout)
 		}},

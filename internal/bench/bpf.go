@@ -46,16 +46,16 @@ type bpfBed struct {
 
 // RunBPF measures rings in an arena beside what the kernel has for the same.
 func RunBPF(ctx context.Context, o Options) (*Report, error) {
-	l, err := newLab(ctx, o)
-	if err != nil {
-		return nil, err
-	}
-	defer l.close()
-	b := &bpfBed{lab: l, live: map[int]*kshm.Device{}, rivals: map[int]*rivals{}}
+	b := &bpfBed{live: map[int]*kshm.Device{}, rivals: map[int]*rivals{}}
 	defer b.close()
 	if err := b.open(o.Sizes); err != nil {
 		return nil, err
 	}
+	var err error
+	if b.lab, err = newLab(ctx, o); err != nil {
+		return nil, err
+	}
+	defer b.lab.close()
 	report, err := measure(ctx, o, BPF, b)
 	if err == nil {
 		report.Runs[0].About = "this machine, with eBPF as the kernel side"

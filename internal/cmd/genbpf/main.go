@@ -27,6 +27,7 @@ type object struct {
 
 var objects = []object{
 	{"bpf/loop", "driver/samples/loop/loop.bpf.c", "loop", []string{"loop_burst"}},
+	{"bpf/sum", "driver/samples/sum/sum.bpf.c", "sum", nil},
 	{"bpf/live", "driver/test/bpf/live.bpf.c", "live", nil},
 	{"bpf/live", "driver/test/bpf/count.bpf.c", "count", nil},
 	{"internal/bench/rival", "driver/test/bpf/rival.bpf.c", "rival", nil},

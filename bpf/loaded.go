@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package bpf
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+)
+
+// Loaded lists what objects built on kshm.bpf.h have in the kernel, of all
+// processes: "map 7 kshm_arena", "program 9 kshm_kick", "link 3". It takes
+// CAP_SYS_ADMIN.
+func Loaded() ([]string, error) {
+	var all []string
+	arenas := map[ebpf.MapID]bool{}
+	id, err := ebpf.MapGetNextID(0)
+	for ; err == nil; id, err = ebpf.MapGetNextID(id) {
+		m, err := ebpf.NewMapFromID(id)
+		if err != nil {
+			continue // it has gone meanwhile
+		}
+		if info, err := m.Info(); err == nil && strings.HasPrefix(info.Name, "kshm_") {
+			all = append(all, fmt.Sprintf("map %d %s", id, info.Name))
+			arenas[id] = info.Name == arenaMap
+		}
+		m.Close()
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("list maps: %w", err)
+	}
+	programs, names, err := programsOf(arenas)
+	if err != nil {
+		return nil, err
+	}
+	all = append(all, names...)
+	links := new(link.Iterator)
+	defer links.Close()
+	for links.Next() {
+		if info, err := links.Link.Info(); err == nil && programs[info.Program] {
+			all = append(all, fmt.Sprintf("link %d", info.ID))
+		}
+	}
+	slices.Sort(all)
+	return all, links.Err()
+}
+
+// programsOf finds the programs that use one of the arenas.
+func programsOf(arenas map[ebpf.MapID]bool) (ids map[ebpf.ProgramID]bool, names []string, err error) {
+	ids = map[ebpf.ProgramID]bool{}
+	id, err := ebpf.ProgramGetNextID(0)
+	for ; err == nil; id, err = ebpf.ProgramGetNextID(id) {
+		p, err := ebpf.NewProgramFromID(id)
+		if err != nil {
+			continue
+		}
+		if info, err := p.Info(); err == nil {
+			maps, _ := info.MapIDs()
+			if slices.ContainsFunc(maps, func(m ebpf.MapID) bool { return arenas[m] }) || strings.HasPrefix(info.Name, "kshm_") {
+				ids[id] = true
+				names = append(names, fmt.Sprintf("program %d %s", id, info.Name))
+			}
+		}
+		p.Close()
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return nil, nil, fmt.Errorf("list programs: %w", err)
+	}
+	return ids, names, nil
+}
