@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -89,6 +90,33 @@ func TestStatus(t *testing.T) {
 	mustBe(t, "not a kit's driver", err, windows.STATUS_INVALID_DEVICE_REQUEST)
 	_, err = open(t, "digest").Control(t.Context(), kshm.CTLCode(kshm.FileDeviceUnknown, 0x900, 0, 0), nil, nil)
 	mustBe(t, "no such code", err, kshm.ErrNotSupported)
+}
+
+// A word that breaks the driver's protocol ends the share, with its place.
+func TestCorrupt(t *testing.T) {
+	s, buf := share(t, open(t, "digest"), 16<<10, nil)
+	length, err := kshm.View[uint32](buf.Bytes(), 8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, err := kshm.View[uint64](buf.Bytes(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	atomic.StoreUint32(length, 1<<31)
+	atomic.StoreUint64(request, 1)
+	if err := s.Kick(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-s.Done():
+	case <-time.After(time.Minute):
+		t.Fatal("the share lives on")
+	}
+	mustBe(t, "the share's end", s.Err(), kshm.ErrCorrupt)
+	if st, err := s.Stats(); err != nil || st.Reason != kshm.EndCorrupt || st.CorruptOffset != 8 || st.CorruptWhy != 1 {
+		t.Errorf("stats %+v, %v", st, err)
+	}
 }
 
 // A driver's warning is an answer: the bytes that fitted. Whether its packet
