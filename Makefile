@@ -115,6 +115,7 @@ test-386: build/vmrun ## the tests as a 386 program in a 64-bit kernel
 test-calls: build/vmrun ## ten million records through a ring, without a system call
 	$(WITH) perl qemu kernel-6.12 -- $(DEPS) build-module -strict -kernel 6.12 $(MODULES)
 	$(call in,6.12,-timeout 55m) $(LONG_RUN) -run '^Test(CallsAreCounted|NoSystemCallInSteadyState)$$' ./driver/test/linux -records 10000000
+	$(call in,6.12,-smp 8) $(LONG_RUN) -run '^Test(EightProducers|OneCPUIsManyContexts)$$' -count=10 ./driver/test/linux
 
 # User-mode Linux, compiled from source once: what boots it, and the rings.
 .PHONY: test-uml
@@ -229,7 +230,7 @@ format-windows: ## put the C for Windows into its form
 
 lint: ## vet for every system, staticcheck, checkpatch over Linux's C, clang-format over Windows's
 	go vet ./...
-	go vet -tags kernel $(KERNEL_GO)
+	go vet -tags kernel $(KERNEL_GO) ./internal/bench/sharecost
 	GOARCH=386 go vet $(LIBRARY)
 	GOOS=darwin go vet $(LIBRARY)
 	GOOS=windows go vet ./...
@@ -237,7 +238,7 @@ lint: ## vet for every system, staticcheck, checkpatch over Linux's C, clang-for
 	GOOS=windows GOARCH=arm64 go vet $(LIBRARY)
 	GOOS=windows GOARCH=386 go vet $(LIBRARY)
 	$(STATICCHECK) ./...
-	$(STATICCHECK) -tags kernel $(KERNEL_GO)
+	$(STATICCHECK) -tags kernel $(KERNEL_GO) ./internal/bench/sharecost
 	$(DEPS) checkpatch $(KERNEL_C)
 	$(CLANG_FORMAT) --dry-run -Werror $(WINDOWS_C)
 
