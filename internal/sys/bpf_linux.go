@@ -145,3 +145,28 @@ func PollableDup(fd int) (int, error) {
 	}
 	return dup, nil
 }
+
+// runAttr is the part of union bpf_attr that BPF_PROG_RUN takes.
+type runAttr struct {
+	prog, result             uint32
+	dataSizeIn, dataSizeOut  uint32
+	dataIn, dataOut          uint64
+	repeat, duration         uint32
+	contextIn, contextOut    uint32
+	context, contextOutValue uint64
+	flags, cpu               uint32
+	batch, _                 uint32
+}
+
+// RunBPF runs a program of type syscall on the caller's CPU and returns its
+// result. The program reads and writes context, which may be nil. Whoever holds
+// the descriptor may do so.
+func RunBPF(fd int, context []byte) (result uint32, err error) {
+	a := runAttr{prog: uint32(fd), contextIn: uint32(len(context)), context: address(context)}
+	_, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_PROG_TEST_RUN, uintptr(unsafe.Pointer(&a)), unsafe.Sizeof(a))
+	runtime.KeepAlive(context)
+	if errno != 0 {
+		return 0, fmt.Errorf("run program: %w", errno)
+	}
+	return a.result, nil
+}
