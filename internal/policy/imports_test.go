@@ -25,7 +25,7 @@ var mayImport = map[string][]string{
 	"internal/vm":          {"internal/deps", "internal/vm/wire"},
 	"internal/vm/wire":     {},
 	"internal/vm/guest":    {"internal/vm/wire"},
-	"internal/bench":       {".", "ring", "bpf", "kshmtest", "internal/sys", "internal/abi", "internal/vm", "internal/deps"},
+	"internal/bench":       {".", "ring", "bpf", "kshmtest", "internal/sys", "internal/abi", "internal/vm", "internal/deps", "internal/bench"},
 	"internal/pe":          {},
 	"internal/driverbuild": {"internal/deps", "internal/pe"},
 	"internal/wine":        {"internal/deps"},

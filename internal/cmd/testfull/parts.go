@@ -39,6 +39,7 @@ var anywhere = []part{
 	{Name: "race", Limit: time.Hour, Command: with + "cc -- go test -v -race -count=5 -timeout 60m ./..."},
 	{Name: "vm", Kernel: "6.1, 6.12", Limit: time.Hour, Command: "KSHM_VM=\"6.1 6.12\" " + test + "./internal/vm", Inputs: []string{"internal/vm", "internal/deps"}},
 	{Name: "analyze", Limit: time.Hour, Command: mk + "analyze", Inputs: append([]string{"internal/cmd/analyze"}, kernelInputs...)},
+	{Name: "bpf", Limit: time.Hour, Command: test + "-run '^Test(LiveHooks|Kill)$' ./bpf -live 100000000 -kills 1000", Inputs: []string{"bpf", "driver/bpf", "driver/include", "driver/test/bpf", "ring", "internal/sys"}},
 	{Name: "fuzz", Limit: time.Hour, Command: mk + "fuzz FUZZTIME=10m"},
 }
 
