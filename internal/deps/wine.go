@@ -12,10 +12,10 @@ import (
 	"strings"
 )
 
-// winePackages are those that Wine needs without a screen: no codecs, sound or
-// printing; freetype, without which it complains at every start.
-var winePackages = regexp.MustCompile(`^(libwine|wine64|libc6|libgcc-s1|libunwind8|liblzma5|libz-mingw-w64|` +
-	`libfreetype6|libpng16-16t64|libbrotli1|zlib1g|libbz2-1.0)$`)
+// winePackages are those that Wine needs without a screen. With freetype and
+// no fonts, its programs wait for a desktop for ever; without it, they say so
+// and go on.
+var winePackages = regexp.MustCompile(`^(libwine|wine64|libc6|libgcc-s1|libunwind8|liblzma5|libz-mingw-w64)$`)
 
 const (
 	wineDLLs   = "usr/lib/x86_64-linux-gnu/wine/x86_64-windows"
@@ -26,8 +26,8 @@ const (
 // directly or at the start of the system. A new system copies all there are:
 // the other 700 would cost memory and time at every start.
 var wineKeeps = strings.Fields(`
-	advapi32.dll advpack.dll bcrypt.dll bcryptprimitives.dll cng.sys combase.dll coml2.dll comctl32.dll
-	comdlg32.dll conhost.exe crypt32.dll explorer.exe gdi32.dll hal.dll imm32.dll kernel32.dll kernelbase.dll
+	advapi32.dll advpack.dll apisetschema.dll bcrypt.dll bcryptprimitives.dll cng.sys combase.dll coml2.dll comctl32.dll
+	comdlg32.dll conhost.exe crypt32.dll gdi32.dll hal.dll imm32.dll kernel32.dll kernelbase.dll
 	ksecdd.sys mountmgr.sys mpr.dll msvcrt.dll ncrypt.dll newdev.dll nsi.dll nsiproxy.sys ntdll.dll ntoskrnl.exe
 	ole32.dll oleaut32.dll plugplay.exe powrprof.dll profapi.dll propsys.dll rpcrt4.dll rpcss.exe rsaenh.dll
 	rundll32.exe sechost.dll services.exe setupapi.dll shcore.dll shell32.dll shlwapi.dll sspicli.dll start.exe
