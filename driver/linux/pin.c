@@ -7,6 +7,7 @@
 #include "internal.h"
 
 #define PIN_BATCH 1024ul /* pages between two looks at signals */
+#define UNPIN_BATCH 16384ul /* pages before others may have the processor */
 
 static bool kernel_writes(const struct kshm_session *ses)
 {
@@ -19,21 +20,40 @@ static bool kernel_writes(const struct kshm_session *ses)
  * the driver writes. Not the zero page, which is not the program's. Judged by
  * page, after the pin: what a look at the mapping says can change meanwhile.
  */
-static bool may_stay_pinned(struct page *page)
+static bool may_stay_pinned(struct folio *folio)
 {
-	struct folio *folio = page_folio(page);
-
 	return folio_test_anon(folio) || folio_test_swapbacked(folio) ||
 	       folio_test_hugetlb(folio);
 }
 
-static int judge(struct page **pages, long n)
+/* How many of the n pages, from the first on, follow it in the same folio. */
+static long same_folio(struct folio *folio, struct page **pages, long n)
 {
+	unsigned long first = page_to_pfn(pages[0]);
+	unsigned long left = folio_pfn(folio) + folio_nr_pages(folio) - first;
 	long i;
 
-	for (i = 0; i < n; i++)
-		if (!may_stay_pinned(pages[i]))
+	n = min_t(unsigned long, n, left);
+	for (i = 1; i < n; i++)
+		if (page_to_pfn(pages[i]) != first + i)
+			break;
+	return i;
+}
+
+/* A large folio is looked at once for all its pages. */
+static int judge(struct page **pages, long n)
+{
+	struct folio *folio;
+	long i, same;
+
+	for (i = 0; i < n; i += same) {
+		folio = page_folio(pages[i]);
+		if (!may_stay_pinned(folio))
 			return -EMEDIUMTYPE;
+		same = 1;
+		if (folio_test_large(folio))
+			same = same_folio(folio, pages + i, n - i);
+	}
 	return 0;
 }
 
@@ -102,7 +122,13 @@ int kshm_map(struct kshm_session *ses)
 
 void kshm_unpin(struct kshm_session *ses)
 {
-	unpin_user_pages_dirty_lock(ses->pages, ses->npages, kernel_writes(ses));
+	unsigned long i, n;
+
+	for (i = 0; i < ses->npages; i += n) {
+		n = min(ses->npages - i, UNPIN_BATCH);
+		unpin_user_pages_dirty_lock(ses->pages + i, n, kernel_writes(ses));
+		cond_resched();
+	}
 	kvfree(ses->pages);
 	ses->pages = NULL;
 }
