@@ -47,7 +47,8 @@ static void unlink_session(struct kshm_session *ses)
 void kshm_finish_end(struct kshm_session *ses)
 {
 	kshm_gate_drain(&ses->calls, "a kick");
-	cancel_work_sync(&ses->work);
+	if (READ_ONCE(ses->queued))
+		cancel_work_sync(&ses->work);
 	if (ses->accepted && ses->share.driver->stop)
 		stop_driver(ses);
 	kshm_gate_drain(&ses->users, "kshm_exit()");

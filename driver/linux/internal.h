@@ -106,6 +106,7 @@ struct kshm_session {
 	struct kshm_gate calls; /* kicks and queueing: shut before stop() */
 	struct kshm_gate users; /* kshm_enter(): drained after stop() */
 	struct work_struct work; /* the driver's */
+	bool queued; /* work has been, once; set inside calls */
 	struct work_struct end_work; /* ends a revoked share */
 	struct completion ended;
 	u64 corrupt_offset;
@@ -178,6 +179,7 @@ void kshm_unpin(struct kshm_session *ses);
 
 /* kit.c */
 void kshm_session_init(struct kshm_session *ses);
+void kshm_queue_work(struct kshm_session *ses);
 
 /* ring.c */
 int kshm_check_rings(const struct kshm_device *device, const struct kshm_share_args *a);

@@ -18,10 +18,18 @@ static void poke_work(struct irq_work *work)
 		atomic64_inc(&ses->wakes);
 		wake_up_poll(&ses->wait, KSHM_POLL_EVENT);
 	}
-	if (test_and_clear_bit(KSHM_POKE_REVOKE, &ses->poke)) {
-		kref_get(&ses->kref);
+	if (test_and_clear_bit(KSHM_POKE_REVOKE, &ses->poke))
 		queue_work(kshm_end_wq, &ses->end_work);
-	}
+}
+
+/*
+ * Has a worker finish an end that has begun. With a reference for it, since the
+ * last close waits only so long for the end, and an irq_work may be late.
+ */
+static void finish_in_worker(struct kshm_session *ses)
+{
+	kref_get(&ses->kref);
+	poke(ses, KSHM_POKE_REVOKE);
 }
 
 static void idle_work(struct irq_work *work)
@@ -59,6 +67,13 @@ void kshm_session_init(struct kshm_session *ses)
 	init_irq_work(&ses->poke_work, poke_work);
 	init_irq_work(&ses->idle_work, idle_work);
 	init_waitqueue_head(&ses->wait);
+}
+
+/* Inside the gate calls, whose draining lets the end see queued. */
+void kshm_queue_work(struct kshm_session *ses)
+{
+	WRITE_ONCE(ses->queued, true);
+	queue_work(kshm_wq, &ses->work);
 }
 
 bool kshm_enter(struct kshm_share *s)
@@ -104,7 +119,7 @@ void kshm_queue(struct kshm_share *s)
 
 	if (WARN_ON_ONCE(!s->driver->work) || !kshm_gate_enter(&ses->calls))
 		return;
-	queue_work(kshm_wq, &ses->work);
+	kshm_queue_work(ses);
 	kshm_gate_exit(&ses->calls);
 }
 EXPORT_SYMBOL_GPL(kshm_queue);
@@ -114,7 +129,7 @@ void kshm_revoke(struct kshm_share *s)
 	struct kshm_session *ses = kshm_session_of(s);
 
 	if (kshm_begin_end(ses, KSHM_END_REVOKED))
-		poke(ses, KSHM_POKE_REVOKE);
+		finish_in_worker(ses);
 }
 EXPORT_SYMBOL_GPL(kshm_revoke);
 
@@ -127,6 +142,6 @@ void kshm_corrupt(struct kshm_share *s, u64 offset, u32 why)
 	/* Only the first comes here, and nobody finishes the end before the poke. */
 	WRITE_ONCE(ses->corrupt_offset, offset);
 	WRITE_ONCE(ses->corrupt_why, why);
-	poke(ses, KSHM_POKE_REVOKE);
+	finish_in_worker(ses);
 }
 EXPORT_SYMBOL_GPL(kshm_corrupt);

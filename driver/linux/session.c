@@ -44,7 +44,7 @@ static int session_kick(struct kshm_session *ses)
 	if (driver->kick)
 		err = kshm_driver_error(driver->kick(&ses->share));
 	else if (driver->work)
-		queue_work(kshm_wq, &ses->work);
+		kshm_queue_work(ses);
 	else
 		err = -EOPNOTSUPP;
 	kshm_gate_exit(&ses->calls);
