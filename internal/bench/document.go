@@ -117,9 +117,13 @@ and which is why read() is measured with as many as 32 records a call, too.
 
 The sample driver loop produces on one processor and the program consumes on the other, or the other way round. read() and write() are those of
 a test driver with loop's producer and a ring of the same size in the kernel, which looks for a while before it sleeps, as the program's
-side does. A BPF program copies each record into the BPF ring buffer and stamps it; there is no compiler for BPF in this kernel, so it is
-interpreted. The program reads it with the library cilium/ebpf, only when there is something to read. "C to C" is kernel to kernel here.
-"Copy-out" takes each record out of the ring before it is summed, as read() and the library do; without it, it is summed where it lies.
+side does. A BPF program stamps each record and copies it into the BPF ring buffer; there is no compiler for BPF in this kernel, so it is
+interpreted. The program reads it with the library cilium/ebpf, and only when there is something to read, so that nobody need wake it; at
+batch 1 the buffer's own rule says when to wake. "C to C" is kernel to kernel here. "Copy-out" takes each record out of the ring before it
+is summed, as read() and the library do; without it, it is summed where it lies.
+
+The machine goes before everything else on the host. In it, to turn interrupts off and on costs two system calls of the host, when it has more than one
+processor: loop and the test driver make up to 32 records (32 KiB) at one go; the BPF ring buffer turns them off for each record.
 
 `, umlReasons},
 	"qemu": {"The same in an emulated machine", `A stock kernel in QEMU, which translates each instruction where the host offers no acceleration. Only ratios mean something here, and those
@@ -128,4 +132,4 @@ say more about a translator than about any machine: it makes barriers and atomic
 `, ""},
 }
 
-const umlReasons = ""
+const umlReasons = ``

@@ -7,6 +7,7 @@ package bench
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -82,16 +83,11 @@ func (r *ringbuf) feeder(size, batch, cpu int) (*feeder, error) {
 // It answers how many in the first word. A record has the words of struct
 // loop_record in front, as loop makes it.
 func (r *ringbuf) instructions(size, batch int) asm.Instructions {
-	flags := asm.Instructions{asm.Mov.Imm(asm.R4, 0)} // wakes when the reader has caught up
-	if batch > 1 && batch*(size+8) <= capacity/2 {    // wakes once a batch
-		flags = asm.Instructions{
-			asm.Mov.Reg(asm.R4, asm.R1),
-			asm.And.Imm(asm.R4, int32(batch-1)),
-			asm.Add.Imm(asm.R4, int32(batch+1)),
-			asm.Div.Imm(asm.R4, int32(batch)), // 1, and 2 for the last
-		}
+	flags := int32(0) // wakes the reader when it has caught up
+	if batch > 1 {
+		flags = 1 // BPF_RB_NO_WAKEUP: it looks by itself
 	}
-	return append(append(asm.Instructions{
+	return asm.Instructions{
 		asm.Mov.Reg(asm.R6, asm.R1),
 		asm.LoadMem(asm.R7, asm.R6, 0, asm.DWord),
 		asm.Mov.Imm(asm.R8, 0),
@@ -104,10 +100,11 @@ func (r *ringbuf) instructions(size, batch int) asm.Instructions {
 		asm.LoadMem(asm.R1, asm.R6, 8, asm.DWord),
 		asm.Add.Reg(asm.R1, asm.R8),
 		asm.StoreMem(asm.R9, 16, asm.R1, asm.DWord),
-	}, flags...), asm.Instructions{
+
 		asm.LoadMapPtr(asm.R1, r.ring.FD()),
 		asm.Mov.Reg(asm.R2, asm.R9),
 		asm.Mov.Imm(asm.R3, int32(size)),
+		asm.Mov.Imm(asm.R4, flags),
 		asm.FnRingbufOutput.Call(),
 		asm.JNE.Imm(asm.R0, 0, "end"),
 		asm.Add.Imm(asm.R8, 1),
@@ -116,7 +113,7 @@ func (r *ringbuf) instructions(size, batch int) asm.Instructions {
 		asm.StoreMem(asm.R6, 0, asm.R8, asm.DWord).WithSymbol("end"),
 		asm.Mov.Imm(asm.R0, 0),
 		asm.Return(),
-	}...)
+	}
 }
 
 // ringbuf passes records through the BPF ring buffer, to the library's reader.
@@ -219,21 +216,27 @@ func runFor(p *ebpf.Program, n int) error {
 	return nil
 }
 
-// takeFrom asks the reader for a record only when there is one, so that it need
-// not sleep.
+// takeFrom looks until there is a record and only then asks the reader for it,
+// which does not sleep: its deadline is over.
 func takeFrom(reader *bpfring.Reader, c trialCase, n int, r *result) error {
 	var start time.Time
 	var total uint64
 	var rec bpfring.Record
-	for i := range n {
+	reader.SetDeadline(time.Unix(1, 0))
+	for i := 0; i < n; {
 		for reader.AvailableBytes() == 0 {
 		}
 		if i == 0 {
 			start = time.Now()
 		}
-		if err := reader.ReadInto(&rec); err != nil {
+		err := reader.ReadInto(&rec)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			continue
+		}
+		if err != nil {
 			return err
 		}
+		i++
 		if len(rec.RawSample) < c.size {
 			return fmt.Errorf("a record of %d bytes", len(rec.RawSample))
 		}

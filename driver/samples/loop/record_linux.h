@@ -24,6 +24,12 @@ static inline void loop_fill(struct loop_record *rec, u32 size, u64 source, u64 
 		*word++ = sequence;
 }
 
+/* How many records of this size are made at one go, with interrupts off. */
+static inline u32 loop_section(u32 size)
+{
+	return clamp(32768u / size, 1u, 32u);
+}
+
 /* The words of a record; the program may change them meanwhile. */
 static inline u64 loop_sum(const void *rec, u32 length)
 {

@@ -33,62 +33,67 @@ struct source {
 	u32 bell; /* writing it makes one */
 };
 
-/* A record or a drop. Neither if the ring is full and the source waits. */
+/*
+ * A record or a drop, with interrupts off. False, and neither, if the ring is
+ * corrupt, or full and the source waits.
+ */
 static bool produce(struct source *src)
 {
-	struct loop_record *rec;
-	unsigned long flags;
-	bool done = true;
+	struct loop_record *rec = kshm_producer_reserve(src->producer, src->what.size);
 
-	local_irq_save(flags);
-	if (raw_smp_processor_id() != src->cpu) {
-		src->err = -EXDEV;
-		goto restore;
+	if (!rec && !kshm_ring_good(src->share, &src->producer->ring)) {
+		src->err = -EIO;
+		return false;
 	}
-	rec = kshm_producer_reserve(src->producer, src->what.size);
+	if (!rec && src->what.flags & LOOP_WAIT)
+		return false;
 	if (rec) {
 		loop_fill(rec, src->what.size, src->what.source, src->next, src->last_ns);
 		if (src->nested)
 			WRITE_ONCE(src->bell, 1);
 		kshm_producer_commit(src->producer, src->what.size);
 		src->produced++;
-	} else if (!kshm_ring_good(src->share, &src->producer->ring)) {
-		src->err = -EIO;
-	} else if (src->what.flags & LOOP_WAIT) {
-		done = false;
-		goto restore;
 	} else {
 		kshm_producer_drop(src->producer);
 		src->dropped++;
 	}
 	src->next++;
-restore:
-	local_irq_restore(flags);
-	return done;
+	return true;
 }
 
-static void flush(struct source *src)
+/*
+ * Up to count records at one go, published after the last of a batch or when
+ * there are fewer, which is then false.
+ */
+static bool section(struct source *src, u32 count, bool last)
 {
 	unsigned long flags;
 	int wake = 0;
 
 	local_irq_save(flags);
-	if (raw_smp_processor_id() == src->cpu)
-		wake = kshm_producer_flush(src->producer);
+	if (raw_smp_processor_id() == src->cpu) {
+		while (count && src->next < src->what.records && !src->err && produce(src))
+			count--;
+		if (last || count)
+			wake = kshm_producer_flush(src->producer);
+	} else {
+		src->err = -EXDEV;
+	}
 	local_irq_restore(flags);
 	if (wake)
 		kshm_notify(src->share);
+	return !count;
 }
 
 /* One batch. False when there is nothing more to do. */
 static bool produce_batch(struct source *src)
 {
-	u32 i;
+	u32 most = loop_section(src->what.size), left = src->what.batch, n;
 
-	for (i = 0; i < src->what.batch && src->next < src->what.records && !src->err; i++)
-		if (!produce(src))
-			break;
-	flush(src);
+	do {
+		n = min(left, most);
+		left -= n;
+	} while (section(src, n, !left) && left);
 	return src->next < src->what.records && !src->err && !kshm_ending(src->share) &&
 	       time_before(jiffies, src->deadline);
 }
@@ -136,8 +141,7 @@ static void nmi(struct perf_event *event, struct perf_sample_data *data, struct 
 {
 	struct source *src = event->overflow_handler_context;
 
-	produce(src->nested);
-	flush(src->nested);
+	section(src->nested, 1, true);
 	kshm_notify(src->share);
 }
 

@@ -79,46 +79,52 @@ static long set_capacity(struct rival *r, u64 capacity)
 
 static bool produce(struct rival *r, const struct rival_job *job, u64 sequence, u64 *last_ns)
 {
-	struct loop_record *rec;
-	unsigned long flags;
+	struct loop_record *rec = kshm_producer_reserve(&r->producer, job->size);
 
-	local_irq_save(flags);
-	rec = kshm_producer_reserve(&r->producer, job->size);
-	if (rec) {
-		loop_fill(rec, job->size, 0, sequence, last_ns);
-		kshm_producer_commit(&r->producer, job->size);
-	}
-	local_irq_restore(flags);
-	return rec;
+	if (!rec)
+		return false;
+	loop_fill(rec, job->size, 0, sequence, last_ns);
+	kshm_producer_commit(&r->producer, job->size);
+	return true;
 }
 
-static void flush(struct rival *r)
+/* Returns how many of count records found space. */
+static u32 section(struct rival *r, const struct rival_job *job, u32 count, bool last,
+		   u64 sequence, u64 *last_ns)
 {
 	unsigned long flags;
-	int wake;
+	int wake = 0;
+	u32 n;
 
 	local_irq_save(flags);
-	wake = kshm_producer_flush(&r->producer);
+	for (n = 0; n < count && produce(r, job, sequence + n, last_ns); n++)
+		;
+	if (last || n < count)
+		wake = kshm_producer_flush(&r->producer);
 	local_irq_restore(flags);
 	if (wake)
 		wake_up(&r->wait);
+	return n;
 }
 
 static long produce_all(struct rival *r, struct rival_job *job)
 {
 	unsigned long deadline = jiffies + LOOP_SECONDS * HZ;
 	u64 begin = ktime_get_ns(), last_ns = 0, n = 0;
-	u32 i;
+	u32 most = loop_section(job->size ?: 1), left, want, got;
 
 	if (job->size < sizeof(struct loop_record) || job->size % 8 ||
 	    job->size > KSHM_RECORD_MAX(r->producer.ring.capacity) ||
 	    !job->batch || job->batch > LOOP_MAX_BATCH)
 		return -EINVAL;
 	while (n < job->records) {
-		for (i = 0; i < job->batch && n < job->records; i++, n++)
-			if (!produce(r, job, n, &last_ns))
-				break;
-		flush(r);
+		left = min_t(u64, job->batch, job->records - n);
+		do {
+			want = min(left, most);
+			left -= want;
+			got = section(r, job, want, !left, n, &last_ns);
+			n += got;
+		} while (got == want && left);
 		if (fatal_signal_pending(current))
 			return -EINTR;
 		if (time_after(jiffies, deadline))
