@@ -138,7 +138,7 @@ func (b boot) run(t *testing.T, kernel vm.Kernel, module, program string) (caugh
 	for _, bug := range b.bugs {
 		o.Args = append(o.Args, bug.name)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute)
 	defer cancel()
 	res, err := vm.Run(ctx, o)
 	if res == nil || !errors.Is(err, b.notice) || (err == nil) != (b.notice == nil) {
