@@ -51,6 +51,7 @@ func openRival(t *testing.T, capacity uint64) int {
 // and in order, by reads of any size, through a file that is small and a
 // producer that waits.
 func TestRivalRead(t *testing.T) {
+	atRest(t)
 	const size, records = 104, 5000
 	for _, room := range []int{1, 3, 32} {
 		fd := openRival(t, 4096)
@@ -85,6 +86,7 @@ func TestRivalRead(t *testing.T) {
 }
 
 func TestRivalRefusals(t *testing.T) {
+	atRest(t)
 	fd := openRival(t, 4096)
 	capacity := uint64(4096)
 	if err := rivalCall(fd, rivalCapacity, &capacity); err != unix.EBUSY {
