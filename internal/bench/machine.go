@@ -149,7 +149,7 @@ func buildDrivers(ctx context.Context, m Machine, root, dir string) (modules []v
 	for _, path := range made {
 		m := vm.Module{Path: path}
 		if filepath.Base(path) == "loop.ko" {
-			m.Params = "linger_us=50" // as package ring does, and rival
+			m.Params = "linger_us=500" // a few kicks
 		}
 		modules = append(modules, m)
 	}
