@@ -12,10 +12,6 @@ import (
 	"kshm/internal/deps"
 )
 
-// servicePrefix makes the name of a driver's service of the driver's name, as
-// the kit does for its device.
-const servicePrefix = "kshm_"
-
 func newDriverCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "driver",

@@ -16,6 +16,10 @@ import (
 	"kshm/internal/abi"
 )
 
+// servicePrefix makes the name of a driver's service of the driver's name, as
+// the kit does for its device.
+const servicePrefix = "kshm_"
+
 // driverPatience is how long a driver may take to load, or to unload once
 // nobody uses it.
 const driverPatience = 30 * time.Second

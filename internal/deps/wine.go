@@ -52,7 +52,7 @@ func prepareWine(dir string) error {
 func thinOut(dir string) error {
 	for _, name := range wineKeeps {
 		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
-			return fmt.Errorf("Wine has changed: %w", err)
+			return fmt.Errorf("an image of Wine is not where it was: %w", err)
 		}
 	}
 	files, err := os.ReadDir(dir)

@@ -21,7 +21,7 @@ type Census func() (int64, error)
 // writing stat_refresh sums them up, which takes root.
 func SystemCensus() (int64, error) {
 	if runtime.GOOS == "windows" {
-		return 0, errors.New("Windows does not tell programs how many pages are locked")
+		return 0, errors.New("programs cannot see on Windows how many pages are locked")
 	}
 	err := os.WriteFile("/proc/sys/vm/stat_refresh", []byte("1"), 0)
 	if errors.Is(err, fs.ErrPermission) {
