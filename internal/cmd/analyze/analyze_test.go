@@ -63,8 +63,10 @@ func TestExceptions(t *testing.T) {
 func TestFindings(t *testing.T) {
 	tr := &tree{out: "/out"}
 	out := "  CC [M]  x\n/out/src/driver/linux/../include/kshm.h:7:2: error: bad\n/out/src/driver/linux/pin.c:12:8-9: ERROR: worse\n" +
-		"/out/src/driver/linux/pin.c:12:8: note: because\n/usr/include/x.h:1:1: warning: not ours\n"
-	want := []finding{{"a", "driver/include/kshm.h", 7, "error: bad"}, {"a", "driver/linux/pin.c", 12, "ERROR: worse"}}
+		"/out/src/driver/linux/pin.c:12:8: note: because\n/usr/include/x.h:1:1: warning: not ours\n" +
+		"/deps/usr/src/linux-headers-6.12-common/include/linux/mm.h:3:1: warning: seen there\n"
+	want := []finding{{"a", "driver/include/kshm.h", 7, "error: bad"}, {"a", "driver/linux/pin.c", 12, "ERROR: worse"},
+		{"a", "kernel/include/linux/mm.h", 3, "warning: seen there"}}
 	if got := tr.findings("a", []byte(out)); !slices.Equal(got, want) {
 		t.Errorf("got %v", got)
 	}

@@ -52,21 +52,33 @@ func (t *tree) files(dirs []string, suffixes ...string) (all []string, err error
 // message is the form of what compilers and analyzers say.
 var message = regexp.MustCompile(`^(\S+?):(\d+)(?::[\d-]+)?: ?(.*)$`)
 
-// findings picks what is said about the project's sources. A note explains the
-// message before it.
+// inHeaders matches the path of a file of the kernel, where something of the
+// project's may become visible.
+var inHeaders = regexp.MustCompile(`/linux-headers-[^/]*/(.*)$`)
+
+// place names a file, "" if it is none that matters.
+func (t *tree) place(path string) string {
+	if m := inHeaders.FindStringSubmatch(path); m != nil {
+		return "kernel/" + m[1]
+	}
+	file, err := filepath.Rel(filepath.Join(t.out, "src"), filepath.Clean(path))
+	if err != nil || !filepath.IsLocal(file) {
+		return ""
+	}
+	return filepath.ToSlash(file)
+}
+
+// findings picks what is said about the project's sources and the kernel's. A
+// note explains the message before it.
 func (t *tree) findings(analyzer string, out []byte) (all []finding) {
 	for line := range strings.Lines(string(out)) {
 		m := message.FindStringSubmatch(strings.TrimSpace(line))
 		if m == nil || strings.HasPrefix(m[3], "note:") {
 			continue
 		}
-		file, err := filepath.Rel(filepath.Join(t.out, "src"), filepath.Clean(m[1]))
-		if err != nil || !filepath.IsLocal(file) {
-			continue
-		}
 		n, _ := strconv.Atoi(m[2])
-		f := finding{analyzer, filepath.ToSlash(file), n, m[3]}
-		if !slices.Contains(all, f) {
+		f := finding{analyzer, t.place(m[1]), n, m[3]}
+		if f.file != "" && !slices.Contains(all, f) {
 			all = append(all, f)
 		}
 	}
