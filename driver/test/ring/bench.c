@@ -7,7 +7,7 @@
  *   WORK SIZE BATCH MICROSECONDS  ->  ready, on the right processor
  *   go                            ->  RECORDS NANOSECONDS PREEMPTED
  *
- * WORK: probe, produce, consume, kshm, rtt, and with the libraries ck and rte.
+ * WORK: probe, produce, consume, kshm, publish, rtt, and with the libraries ck and rte.
  * All producers write every word of the payload, all consumers sum them.
  */
 #include "peer.h"
@@ -82,7 +82,7 @@ static void undisturbed(void)
 
 static void produce(struct trial *t, struct kshm_ring_group *g)
 {
-	uint64_t end = now_ns() + t->nanoseconds, n = 0;
+	uint64_t end = now_ns() + t->nanoseconds, n = 0, left = t->batch;
 	struct kshm_producer p;
 	unsigned char *to;
 
@@ -92,8 +92,11 @@ static void produce(struct trial *t, struct kshm_ring_group *g)
 			kshm_producer_flush(&p);
 		fill(to, t->size, n);
 		kshm_producer_commit(&p, t->size);
-		if (++n % t->batch == 0)
-			kshm_producer_flush(&p);
+		n++;
+		if (--left)
+			continue;
+		kshm_producer_flush(&p);
+		left = t->batch;
 	}
 	while (!kshm_producer_reserve(&p, 0))
 		kshm_producer_flush(&p);
@@ -175,6 +178,51 @@ static void two(struct trial *t, void *(*other)(void *), void (*mine)(struct tri
 	mine(t);
 	pthread_join(thread, NULL);
 	t->preempted += o.preempted;
+}
+
+/* A producer alone, with records of 8 bytes: nobody looks while it is timed. */
+
+static uint64_t fill_ring(struct kshm_producer *p, uint64_t records, uint64_t batch)
+{
+	uint64_t start, left = batch, n;
+	unsigned char *to;
+
+	/* The space is known before. */
+	if (kshm_producer_reserve(p, KSHM_RECORD_MAX(p->ring.capacity)))
+		kshm_producer_cancel(p);
+	start = now_ns();
+	for (n = 0; n < records && (to = kshm_producer_reserve(p, 8)); n++) {
+		fill(to, 8, n);
+		kshm_producer_commit(p, 8);
+		if (--left)
+			continue;
+		kshm_producer_flush(p);
+		left = batch;
+	}
+	start = now_ns() - start;
+	kshm_producer_flush(p);
+	return start;
+}
+
+static void publish(struct trial *t)
+{
+	uint64_t end = now_ns() + t->nanoseconds / 4, records = t->share->in.capacity / 16 - 64;
+	struct kshm_producer p;
+	struct kshm_consumer c;
+	uint64_t ns, rounds = 0;
+	uint32_t length;
+
+	kshm_producer_init(&p, t->share->memory, &t->share->in, 0);
+	kshm_consumer_init(&c, t->share->memory, &t->share->in, 0);
+	for (; rounds < 2 || now_ns() < end; rounds++) {
+		ns = fill_ring(&p, records, t->batch);
+		if (rounds) { /* the first time, the lines come from elsewhere */
+			t->ns += ns;
+			t->records += records;
+		}
+		while (kshm_consumer_next(&c, &length))
+			kshm_consumer_release(&c);
+	}
 }
 
 static void produce_in(struct trial *t)
@@ -289,8 +337,8 @@ static void slots_for(struct trial *t)
 
 static inline void *slot(struct trial *t, uint64_t n)
 {
-	/* Twice what is in flight. */
-	return slots + n % (2 * ring_size) * t->size;
+	/* Twice what is in flight, a power of two. */
+	return slots + (n & (2 * ring_size - 1)) * t->size;
 }
 
 #define END ((void *)(slots + SLOTS * 4096ull))
@@ -400,6 +448,8 @@ static int trial(const char *work, struct trial *t)
 		consume(t, &t->share->in);
 	} else if (!strcmp(work, "kshm")) {
 		two(t, consume_thread, produce_in);
+	} else if (!strcmp(work, "publish")) {
+		publish(t);
 	} else if (!strcmp(work, "rtt")) {
 		two(t, rtt_thread, rtt);
 #ifdef HAVE_CK
