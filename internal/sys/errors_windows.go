@@ -25,7 +25,7 @@ var shareVerdicts = map[windows.NTStatus]verdict{
 	windows.STATUS_INVALID_PARAMETER:      {os.ErrInvalid, "unknown options", "the driver and this library may differ in version"},
 	windows.STATUS_MAPPED_ALIGNMENT:       {os.ErrInvalid, "the memory does not begin on a page", "use Alloc, or VirtualAlloc"},
 	windows.STATUS_DATATYPE_MISALIGNMENT:  {os.ErrInvalid, "misaligned memory", "use Alloc, or VirtualAlloc"},
-	windows.STATUS_INVALID_BUFFER_SIZE:    {ErrRange, "the driver takes no share of this length", "see MinLength and MaxLength of Info"},
+	windows.STATUS_INVALID_BUFFER_SIZE:    {ErrRange, "the driver takes no share of this length, or not as many rings", "see MinLength and MaxLength of Info"},
 	windows.STATUS_ACCESS_VIOLATION:       {ErrMemory, "not mapped, or not writable", "share memory from Alloc, or ReadOnly"},
 	windows.STATUS_INVALID_USER_BUFFER:    {ErrMemory, "not mapped, or not writable", "share memory from Alloc, or ReadOnly"},
 	windows.STATUS_WORKING_SET_QUOTA:      {ErrMemlock, "the process may not lock as many pages", "raise its working set (SetProcessWorkingSetSize)"},
