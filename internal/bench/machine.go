@@ -77,29 +77,13 @@ var drivers = []string{"driver/linux", "driver/samples/loop", "driver/test/linux
 
 // RunIn measures in a virtual machine. root is the repository.
 func RunIn(ctx context.Context, o Options, m Machine, root string) (*Report, error) {
-	kernel, err := vm.Fetch(ctx, o.Log, m.Kernel)
-	if err != nil {
-		return nil, err
-	}
 	dir, err := os.MkdirTemp("", "kshm-bench")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	program, err := buildGuestProgram(ctx, root, dir)
+	v, err := m.boot(ctx, o, root, dir)
 	if err != nil {
-		return nil, err
-	}
-	options, err := json.Marshal(o)
-	if err != nil {
-		return nil, err
-	}
-	v := vm.Options{
-		Kernel: kernel, Program: program, Args: []string{m.Name, string(options)}, Stderr: o.Log, Progress: o.Log, Urgent: o.urgent,
-		// A signal costs as much as many records where system calls are slow.
-		Env: []string{"GODEBUG=asyncpreemptoff=1", "GOGC=off"},
-	}
-	if v.Modules, err = buildDrivers(ctx, m, root, dir); err != nil {
 		return nil, err
 	}
 	var out bytes.Buffer
@@ -121,6 +105,27 @@ func RunIn(ctx context.Context, o Options, m Machine, root string) (*Report, err
 	return report, nil
 }
 
+// boot builds what runs in the machine.
+func (m Machine) boot(ctx context.Context, o Options, root, dir string) (v vm.Options, err error) {
+	options, err := json.Marshal(o)
+	if err != nil {
+		return v, err
+	}
+	v = vm.Options{
+		Args: []string{m.Name, string(options)}, Stderr: o.Log, Progress: o.Log, Urgent: o.urgent,
+		// A signal costs as much as many records where system calls are slow.
+		Env: []string{"GODEBUG=asyncpreemptoff=1", "GOGC=off"},
+	}
+	if v.Kernel, err = vm.Fetch(ctx, o.Log, m.Kernel); err != nil {
+		return v, err
+	}
+	if v.Program, err = buildGuestProgram(ctx, root, dir); err != nil {
+		return v, err
+	}
+	v.Modules, err = buildDrivers(ctx, m, root)
+	return v, err
+}
+
 func buildGuestProgram(ctx context.Context, root, dir string) (string, error) {
 	program := filepath.Join(dir, "benchguest")
 	cmd := exec.CommandContext(ctx, "go", "build", "-o", program, "./internal/cmd/benchguest")
@@ -132,8 +137,8 @@ func buildGuestProgram(ctx context.Context, root, dir string) (string, error) {
 	return program, nil
 }
 
-func buildDrivers(ctx context.Context, m Machine, root, dir string) (modules []vm.Module, err error) {
-	b := deps.Build{Out: filepath.Join(dir, "modules")}
+func buildDrivers(ctx context.Context, m Machine, root string) (modules []vm.Module, err error) {
+	b := deps.Build{Out: filepath.Join(root, "build", m.Kernel)}
 	for _, d := range drivers {
 		b.Dirs = append(b.Dirs, filepath.Join(root, d))
 	}
