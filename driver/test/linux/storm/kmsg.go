@@ -13,7 +13,7 @@ import (
 
 // complaint matches what a kernel says when it, or a module, is broken. The
 // host that runs the machine judges its whole log, by more words.
-var complaint = regexp.MustCompile(`\bBUG\b|\bWARNING:|\bOops\b|KASAN:|KCSAN:|UBSAN:|ODEBUG:|general protection|list_(add|del) corruption|refcount_t|stall|lockup|blocked for more than|kshm: (still waiting|stop|.*leaves shares)`)
+var complaint = regexp.MustCompile(`\bBUG\b|\bWARNING:|\bOops\b|KASAN:|KCSAN:|UBSAN:|ODEBUG:|general protection|list_(add|del) corruption|refcount_t|detected stall|lockup|blocked for more than`)
 
 // A journal reads the kernel's log from where it was opened on.
 type journal struct{ fd int }

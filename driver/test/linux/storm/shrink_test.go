@@ -25,7 +25,7 @@ func TestShrinkerFindsSeededBugs(t *testing.T) {
 	for name, bug := range map[string]uint64{"answer is": bugAnswer, "kernel mappings": bugLeak} {
 		t.Run(name, func(t *testing.T) {
 			s := defaults(t.Context())
-			s.procs, s.lanes, s.perRound, s.tries, s.settleTime, s.shrinkTime = 3, 2, 1000, 2, time.Second, time.Minute
+			s.procs, s.lanes, s.perRound, s.tries, s.settleTime, s.shrinkTime = 3, 2, 1000, 2, 3*time.Second, time.Minute
 			if err := s.prepare(); err != nil {
 				t.Fatal(err)
 			}

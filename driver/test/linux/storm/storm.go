@@ -41,7 +41,7 @@ type storm struct {
 func defaults(ctx context.Context) *storm {
 	return &storm{
 		ctx: ctx, seed: 1, procs: 5, lanes: 3, perRound: 50_000, limit: time.Minute,
-		patience: 2 * time.Minute, settleTime: 20 * time.Second, shrinkTime: 5 * time.Minute, tries: 5,
+		patience: 5 * time.Minute, settleTime: time.Minute, shrinkTime: 5 * time.Minute, tries: 5,
 	}
 }
 
