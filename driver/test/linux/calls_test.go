@@ -27,7 +27,9 @@ var manyRecords = flag.Uint64("records", 1_000_000, "records of the longer of tw
 // Go runtime does when it takes a thread from a goroutine that has run for long.
 type callCounter int
 
-var schedulers = []int{unix.SYS_FUTEX, unix.SYS_RT_SIGRETURN, unix.SYS_TGKILL, unix.SYS_NANOSLEEP, unix.SYS_SCHED_YIELD}
+var schedulers = []int{unix.SYS_FUTEX, futexTime64, unix.SYS_RT_SIGRETURN, unix.SYS_TGKILL, unix.SYS_NANOSLEEP, unix.SYS_SCHED_YIELD}
+
+const futexTime64 = 422 // on 32-bit systems; nobody's number on others
 
 func countCalls() (callCounter, error) {
 	id, err := os.ReadFile("/sys/kernel/tracing/events/raw_syscalls/sys_enter/id")
