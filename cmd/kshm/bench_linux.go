@@ -35,6 +35,10 @@ func newBenchCommand() *cobra.Command {
 rings, beside ck_ring, DPDK's rte_ring, a Go channel, pipes and a Unix socket
 where they are installed. It needs the repository and gcc.
 
+With --machine uml or qemu it starts a virtual machine and measures between a
+driver and a program, beside read(), write() and the BPF ring buffer. The kernel
+of uml is built from source the first time, which takes a while.
+
 Both threads of a trial run at real-time priority for a few milliseconds if
 that is allowed (as root), and the machine should do nothing else meanwhile.`,
 		Args: cobra.NoArgs,
