@@ -34,6 +34,7 @@ func openLoop(t testing.TB, o *bpf.Options) *kshm.Device {
 // The clauses of the contract that do not depend on how memory is pinned: see
 // docs/bpf.md for the others.
 func TestConformance(t *testing.T) {
+	needBPF(t)
 	kshmtest.Conformance(t, func(t testing.TB) *kshmtest.Backend {
 		return &kshmtest.Backend{
 			Device: openLoop(t, &bpf.Options{Name: "loop", MinLength: 16, ArenaSize: 2 << 30}),

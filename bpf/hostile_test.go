@@ -33,11 +33,12 @@ type loopShare struct {
 func shareLoop(t testing.TB, capacity int) *loopShare {
 	t.Helper()
 	s := &loopShare{}
-	dev := openLoop(t, &bpf.Options{Attach: func(c *ebpf.Collection) ([]link.Link, error) {
-		s.produce = c.Programs["loop_produce"]
-		return nil, nil
+	dev := openLoop(t, &bpf.Options{Attach: func(c *ebpf.Collection) (_ []link.Link, err error) {
+		s.produce, err = c.Programs["loop_produce"].Clone() // the share closes its own
+		return nil, err
 	}})
 	s.share(t, dev, capacity)
+	t.Cleanup(func() { s.produce.Close() })
 	return s
 }
 

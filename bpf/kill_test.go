@@ -26,10 +26,14 @@ import (
 
 var kills = flag.Int("kills", 5, "programs that TestKill kills")
 
-// ours are the eBPF objects in the kernel that are built on kshm.bpf.h.
+// ours are the eBPF objects in the kernel that are built on kshm.bpf.h; nil for
+// a process that may not see them.
 func ours(t testing.TB) map[string]bool {
 	t.Helper()
 	all, err := bpf.Loaded()
+	if errors.Is(err, os.ErrPermission) && os.Getenv("CI") != "true" {
+		return nil
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

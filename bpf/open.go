@@ -40,6 +40,7 @@ type Options struct {
 	Maps map[string]*ebpf.Map
 	// Attach attaches the programs of a new share and returns what keeps them
 	// attached, which the share closes. nil: what the function Attach does.
+	// The end of the share closes the collection too: clone what outlives it.
 	Attach func(*ebpf.Collection) ([]link.Link, error)
 }
 
