@@ -24,8 +24,9 @@ Linux %s on %s, in QEMU on %s, %s.
 
 On one buffer, whose pages have been written to, three take turns: SHARE, DONE and close of the test driver probe; io_uring's
 IORING_REGISTER_BUFFERS and IORING_UNREGISTER_BUFFERS, which pin and charge as a share does, but do not map; and the four bare
-steps in a kernel module, with nothing around them. Who begins changes from round to round. Times are medians, in µs; ratios are
-medians of the ratios within a round.
+steps in a kernel module, with nothing around them. Who begins changes from round to round. The faster half of
+the rounds counts, since whatever else the machine does only ever adds. Times are medians, in µs; ratios are medians of the ratios
+within a round.
 
 - **pin** is pinning and charging, **map** the kernel address, both as STATS tells them (pin_ns, map_ns).
 - **unmap** is that of the bare round; **unpin** is DONE without it, stop() and the waking of waiters included.

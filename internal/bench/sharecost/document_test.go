@@ -18,7 +18,7 @@ func rounds(pin, mapping, uring float64) []Round {
 
 func TestRow(t *testing.T) {
 	row := NewRow(Small, mebibyte, rounds(85, 30, 100))
-	if row.Rounds != 3 || row.Median.Pin != 85 || row.Median.Total() != 150 || row.Median.Unpin() != 15 || row.Median.Rest() != 15 {
+	if row.Rounds != 2 || row.Median.Pin != 85 || row.Median.Total() != 150 || row.Median.Unpin() != 15 || row.Median.Rest() != 15 {
 		t.Errorf("%+v", row)
 	}
 	if row.PinUnpinRatio != 1 || row.TotalRatio != 1.5 {

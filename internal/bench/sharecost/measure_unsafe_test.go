@@ -23,7 +23,7 @@ import (
 
 var report = flag.String("report", "", "measure all sizes and write the report to this `file`")
 
-var span = flag.Duration("span", 2*time.Second, "how long to measure each size for a report, at least 9 rounds")
+var span = flag.Duration("span", 2*time.Second, "how long to measure each size for a report, at least 11 rounds")
 
 const (
 	kib = 1 << 10
@@ -157,7 +157,7 @@ func (l *lab) rounds(pages string, size int, budget time.Duration) (rounds []Rou
 	for _, turn := range turns {
 		turn(mem, &warm)
 	}
-	for begin := time.Now(); len(rounds) < 1000 && (len(rounds) < 9 || time.Since(begin) < budget); {
+	for begin := time.Now(); len(rounds) < 1000 && (len(rounds) < 11 || time.Since(begin) < budget); {
 		var r Round
 		for i := range turns {
 			turns[(i+len(rounds))%len(turns)](mem, &r)
