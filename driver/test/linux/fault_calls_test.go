@@ -21,7 +21,7 @@ var faultCalls = []faultCall{
 	{"INFO", 2, infoOf("probe")},
 	{"SHARE of 4 KiB", 15, shareOf("probe", memory{size: 4 << 10})},
 	{"SHARE of 64 KiB", 15, shareOf("digest", memory{size: 64 << 10})},
-	{"SHARE of 8 MiB", 15, shareOf("probe", memory{size: 8 << 20})},
+	{"SHARE of 4 MiB and a page", 15, shareOf("probe", memory{size: 4<<20 + 4096})},
 	{"SHARE of untouched memory", 15, shareOf("probe", memory{size: 64 << 10, untouched: true})},
 	{"SHARE for reading", 15, shareOf("probe", memory{size: 64 << 10, access: abi.AccessRead})},
 	{"SHARE of a huge page", 15, shareOf("probe", memory{size: 2 << 20, huge: true})},
