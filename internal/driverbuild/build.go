@@ -36,6 +36,8 @@ type Driver struct {
 var Drivers = []Driver{
 	{Name: "mydriver", Sources: []string{"samples/mydriver/mydriver.c"}},
 	{Name: "digest", Sources: []string{"samples/digest/digest_windows.c"}, Kit: true, Def: "samples/digest/cng.def"},
+	{Name: "loop", Sources: []string{"samples/loop/loop_windows.c"}, Kit: true},
+	{Name: "loop_test_section", Sources: []string{"samples/loop/loop_windows.c"}, Section: true},
 	{Name: "digest_test_section", Sources: []string{"samples/digest/digest_windows.c"}, Section: true, Def: "samples/digest/cng.def"},
 }
 

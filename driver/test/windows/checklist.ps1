@@ -19,7 +19,7 @@ Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
 $Files = (Resolve-Path $Files).Path
 $kshm = Join-Path $Files 'kshm.exe'
-$drivers = 'digest.sys', 'mydriver.sys'
+$drivers = 'digest.sys', 'loop.sys', 'mydriver.sys'
 $failed = 0
 
 # Point runs one point of the checklist; a program's status other than 0 fails it.

@@ -19,7 +19,7 @@ import (
 
 // The services are there for the whole run. A test that stops one starts it
 // again.
-var digest, mydriver *driver
+var digest, loop, mydriver *driver
 
 func TestMain(m *testing.M) {
 	// A child of a test uses the drivers that its parent has loaded.
@@ -47,7 +47,7 @@ func withDrivers(run func() int) (status int, err error) {
 	for _, d := range []struct {
 		to    **driver
 		image string
-	}{{&digest, digestImage}, {&mydriver, "mydriver.sys"}} {
+	}{{&digest, digestImage}, {&loop, loopImage}, {&mydriver, "mydriver.sys"}} {
 		loaded, err := load(manager, filepath.Join(dir, d.image))
 		if err != nil {
 			return 0, fmt.Errorf("%s: %w", d.image, err)

@@ -4,6 +4,9 @@
 
 package windows
 
-const digestImage = "digest.sys"
+const (
+	digestImage = "digest.sys"
+	loopImage   = "loop.sys"
+)
 
 const opensRefused = false
