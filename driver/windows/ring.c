@@ -54,8 +54,7 @@ VOID KshmRingStats(const KSHM_SHARE *Share, struct kshm_ring_counters Sum[2])
 
 	for (i = 0; i < Share->RingCount; i++)
 		if (Share->Rings[i].Flags & KSHM_RING_TO_USER)
-			kshm_producer_count(&Share->Rings[i].Producer,
-					    &Sum[KSHM_RING_TO_USER]);
+			kshm_producer_count(&Share->Rings[i].Producer, &Sum[KSHM_RING_TO_USER]);
 		else
 			kshm_ring_count(&Share->Rings[i].Consumer.ring,
 					&Sum[KSHM_RING_TO_KERNEL]);

@@ -97,7 +97,8 @@ static void test_counted(void)
 	memset(&answer, 0xa5, sizeof(answer));
 	answer.stats = (struct kshm_stats){.size = old, .share = 1};
 	answer.stats.rings[0].records = 5;
-	CHECK(call_now(file, KSHM_CTL_STATS, &answer, old, &answer, old, NULL) == STATUS_SUCCESS);
+	CHECK(call_now(file, KSHM_CTL_STATS, &answer, old, &answer, old, NULL) ==
+	      STATUS_SUCCESS);
 	CHECK(answer.stats.size == old && answer.stats.length == memory->size);
 	CHECK(answer.stats.rings[0].records == 5);
 	rows += 2;
