@@ -35,6 +35,7 @@ type storm struct {
 	tries      int // of a script, before it counts as good
 	noise      int // memfd of random words
 	journal    *journal
+	slab       [2]int64 // KB, when caches were warm, and now
 	answers    [script.NumKinds][maxErrno]int64
 }
 
@@ -112,62 +113,69 @@ func abiRecord(x uint64) uint64 { return x%4<<32 | x>>8%512 }
 
 // rage goes on, round after round, until enough is done or something is wrong.
 func (s *storm) rage() error {
+	s.mix = script.Mix{Forks: 1000, Kills: 200}
 	if s.ops > 0 {
 		s.mix.Forks = int(s.wantKills * 1_000_000 * 6 / 5 / s.ops)
-	} else {
-		s.mix.Forks = 1000
 	}
-	s.mix.Kills = 200
 	ctx, cancel := context.WithTimeout(s.ctx, s.limit)
 	defer cancel()
-	parent := s.ctx
+	whole := s.ctx
 	s.ctx = ctx
 	var total outcome
-	var slab, wrong int64
-	begin := time.Now()
-	for n := uint32(1); ; n++ {
+	wrong, begin := 0, time.Now()
+	for n := uint32(1); !s.enough(&total) && ctx.Err() == nil; n++ {
 		r := &round{storm: s, number: n}
 		o, err := r.play()
 		if err != nil {
 			return err
 		}
-		total.operations += o.operations
-		total.kills += o.kills
-		total.smallKills += o.smallKills
-		total.reports += o.reports
-		total.leaks += o.leaks
-		now := slabKB()
-		if n == 2 {
-			slab = now
-		}
+		total.add(&o)
 		fmt.Printf("storm: seed %d, round %d: %d operations, %d small children and %d processes killed, slab %d KB, %.0f s\n",
-			s.seed, n, o.operations, o.smallKills, o.kills, now, time.Since(begin).Seconds())
-		if len(o.wrong) > 0 && s.goOn {
-			wrong++
-			fmt.Printf("storm: round %d: %s\n", n, strings.Join(o.wrong, "; "))
-		} else if len(o.wrong) > 0 {
+			s.seed, n, o.operations, o.smallKills, o.kills, s.measureSlab(n), time.Since(begin).Seconds())
+		if len(o.wrong) > 0 && !s.goOn {
 			s.summary(&total)
-			s.ctx = parent
+			s.ctx = whole
 			return s.explain(r, o)
 		}
-		enough := s.ops > 0 && total.operations >= s.ops && total.smallKills >= s.wantKills
-		if enough || ctx.Err() != nil {
-			break
+		if len(o.wrong) > 0 {
+			wrong++
+			fmt.Printf("storm: round %d: %s\n", n, strings.Join(o.wrong, "; "))
 		}
 	}
-	if grown := slabKB() - slab; slab != 0 && grown > slabSlackKB() {
+	return s.conclude(&total, wrong)
+}
+
+// enough reports whether all that was asked for has been done.
+func (s *storm) enough(o *outcome) bool {
+	return s.ops > 0 && o.operations >= s.ops && o.smallKills >= s.wantKills
+}
+
+func (s *storm) conclude(total *outcome, wrong int) error {
+	grown := s.slab[1] - s.slab[0]
+	if grown > slabSlackKB() {
 		total.leaks++
-		s.summary(&total)
-		return fmt.Errorf("the slab grew by %d KB", grown)
 	}
-	s.summary(&total)
-	if wrong > 0 {
+	s.summary(total)
+	switch {
+	case wrong > 0:
 		return fmt.Errorf("%d rounds went wrong", wrong)
-	}
-	if s.ops > 0 && (total.operations < s.ops || total.smallKills < s.wantKills) {
+	case grown > slabSlackKB():
+		return fmt.Errorf("the slab grew by %d KB", grown)
+	case s.ops > 0 && !s.enough(total):
 		return fmt.Errorf("out of time after %v", s.limit)
 	}
 	return nil
+}
+
+// measureSlab keeps what the slab holds when caches are warm, and what it holds
+// now, and returns that.
+func (s *storm) measureSlab(round uint32) int64 {
+	now := slabKB()
+	if round <= 2 {
+		s.slab[0] = now
+	}
+	s.slab[1] = now
+	return now
 }
 
 // summary prints what was done, and how it was answered.
