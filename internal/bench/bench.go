@@ -60,6 +60,17 @@ type result struct {
 	records   uint64
 	took      time.Duration
 	preempted uint64
+	cpu       [2]time.Duration // processor time of producer and consumer, where it was looked at
+}
+
+// cpuPerRecord is in nanoseconds.
+func (r result) cpuPerRecord() (ns [2]float64) {
+	if r.records > 0 {
+		for side, spent := range r.cpu {
+			ns[side] = float64(spent) / float64(r.records)
+		}
+	}
+	return ns
 }
 
 // rate is in records per second; 0 for a trial that does not count.
@@ -115,7 +126,7 @@ func (s *samples) round(ctx context.Context, o Options, bed bed, works []work, t
 	if err != nil {
 		return err
 	}
-	turn.rates = map[string]float64{}
+	turn.rates, turn.cpu = map[string]float64{}, map[string][2]float64{}
 	for _, w := range works {
 		for _, b := range w.batches {
 			if b != turn.batch {
@@ -126,6 +137,7 @@ func (s *samples) round(ctx context.Context, o Options, bed bed, works []work, t
 				return fmt.Errorf("bench: %s, %s, %d bytes, batch %d: %w", w.workload, w.peer, turn.size, turn.batch, err)
 			}
 			turn.rates[w.workload+" "+w.peer] = r.rate()
+			turn.cpu[w.workload+" "+w.peer] = r.cpuPerRecord()
 		}
 	}
 	s.add(works, turn)

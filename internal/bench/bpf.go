@@ -23,18 +23,6 @@ import (
 	"kshm/ring"
 )
 
-// BPF is the name of the machine whose kernel side is eBPF: this one, measured
-// beside the BPF ring buffer and the perf buffer.
-const BPF = "bpf"
-
-const (
-	bToG     = "bpf-to-go"      // made by BPF_PROG_RUN, summed where they are
-	bToGCopy = "bpf-to-go-copy" // copied out, then summed
-	hToG     = "hook-to-go"     // made by a hook of a system call
-	asleep   = "latency-asleep" // one record at a time, to a reader that sleeps
-	awake    = "latency-awake"  // to one that looks all the time
-)
-
 // bpfBed is the lab, for the same ring from C to C, and eBPF objects.
 type bpfBed struct {
 	*lab
@@ -116,12 +104,12 @@ func (b *bpfBed) works() []work {
 		}},
 		{bToG, ours, bToG, both, b.run(false)},
 		{bToGCopy, ours, bToGCopy, both, b.run(true)},
-		{bToG, "ringbuf ReadInto, 512 a wake", bToG, many, rival((*rivals).tuned)},
+		{bToG, tunedRing, bToG, many, rival((*rivals).tuned)},
 		{bToG, "ringbuf ReadInto, spinning", bToG, many, rival((*rivals).spinning)},
 		{bToG, "ringbuf ReadInto", bToG, both, rival((*rivals).byDefault)},
 		{bToG, "ringbuf Read", bToG, both, rival((*rivals).read)},
 		{hToG, ours, hToG, many, b.hook},
-		{hToG, "ringbuf ReadInto, 512 a wake", hToG, many, rival((*rivals).hookTuned)},
+		{hToG, tunedRing, hToG, many, rival((*rivals).hookTuned)},
 		{hToG, "ringbuf ReadInto", hToG, many, rival((*rivals).hookDefault)},
 		{hToG, "perf Reader", hToG, many, rival((*rivals).hookPerf)},
 		{asleep, ours, asleep, one, b.latency(true)},

@@ -25,8 +25,9 @@ func (p pair) onCPU(which int, r *result, f func() error) error {
 		if !p.alone {
 			goFirst()
 		}
-		before := preempted()
+		before, spent := preempted(), threadTime()
 		err := f()
+		r.cpu[which] += threadTime() - spent
 		if !p.alone {
 			r.preempted += preempted() - before
 		}
@@ -45,5 +46,6 @@ func (p pair) together(produce func() error, consume func(*result) error) (resul
 		err = other
 	}
 	r.preempted += mine.preempted
+	r.cpu[0] += mine.cpu[0]
 	return r, err
 }

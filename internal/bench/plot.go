@@ -104,7 +104,7 @@ func (r *Report) lines(machine, regime string) []any {
 	points := map[string]plotter.XYs{}
 	batch := map[string]int{}
 	for _, row := range r.Rows {
-		if row.Machine != machine || row.Regime != regime || row.Workload == trip || row.Workload == bare {
+		if row.Machine != machine || row.Regime != regime || row.Workload == trip || row.Workload == bare || row.Workload == asleep || row.Workload == awake {
 			continue
 		}
 		name := row.Workload + ", " + row.Peer

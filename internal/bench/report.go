@@ -27,8 +27,10 @@ type Row struct {
 	Regime      string  `json:"regime"`   // "near" or "far": the processors at that time
 	RecordsPerS float64 `json:"records_per_s"`
 	NsPerRecord float64 `json:"ns_per_record"`
-	RatioToPeer float64 `json:"ratio_to_peer"`     // ours for the same workload over this one; 0: no common turn
-	RatioToC    float64 `json:"ratio_to_c"`        // this one over ours from C to C; 0: no common turn
+	RatioToPeer float64 `json:"ratio_to_peer"`             // ours for the same workload over this one; 0: no common turn
+	RatioToC    float64 `json:"ratio_to_c"`                // this one over ours from C to C; 0: no common turn
+	ProducerCPU float64 `json:"producer_cpu_ns,omitempty"` // processor time per record, if it was looked at
+	ConsumerCPU float64 `json:"consumer_cpu_ns,omitempty"`
 	Trials      int     `json:"trials"`            // that counted
 	Undisturbed float64 `json:"undisturbed"`       // part of all trials that counted
 	RoundTripNs float64 `json:"cache_line_rtt_ns"` // median of the probes
@@ -68,6 +70,7 @@ type turn struct {
 	round, size, batch int
 	probe              time.Duration
 	rates              map[string]float64 // 0: disturbed
+	cpu                map[string][2]float64
 }
 
 func (t turn) regime() string {
@@ -116,6 +119,7 @@ func (s *samples) report(o Options) *Report {
 func (s *samples) row(w work, size, batch int, regime string) (Row, bool) {
 	row := Row{Machine: s.machine, Workload: w.workload, Peer: w.peer, Size: size, Batch: batch, Regime: regime}
 	var rates, toPeer, toC, probes []float64
+	var cpu [2][]float64
 	all := 0
 	for _, t := range s.turns {
 		if t.size != size || t.batch != batch || t.regime() != regime {
@@ -128,6 +132,9 @@ func (s *samples) row(w work, size, batch int, regime string) (Row, bool) {
 		}
 		rates = append(rates, mine)
 		probes = append(probes, float64(t.probe))
+		for side, ns := range t.cpu[w.workload+" "+w.peer] {
+			cpu[side] = append(cpu[side], ns)
+		}
 		if r := t.rates[w.against+" "+ours]; r != 0 {
 			toPeer = append(toPeer, r/mine)
 		}
@@ -141,6 +148,7 @@ func (s *samples) row(w work, size, batch int, regime string) (Row, bool) {
 	row.RecordsPerS = median(rates)
 	row.NsPerRecord = 1e9 / row.RecordsPerS
 	row.RatioToPeer, row.RatioToC, row.RoundTripNs = median(toPeer), median(toC), median(probes)
+	row.ProducerCPU, row.ConsumerCPU = median(cpu[0]), median(cpu[1])
 	row.Trials, row.Undisturbed = len(rates), float64(len(rates))/float64(all)
 	return row, true
 }
@@ -164,10 +172,10 @@ func (r *Report) JSON(w io.Writer) error {
 // Table writes the rows for people.
 func (r *Report) Table(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "machine\tregime\tworkload\tcarrier\tbytes\tbatch\trecords/s\tns/record\tours/this\tthis/C-to-C\ttrials\t")
+	fmt.Fprintln(t, "machine\tregime\tworkload\tcarrier\tbytes\tbatch\trecords/s\tns/record\tproducer CPU ns\tconsumer CPU ns\tours/this\tthis/C-to-C\ttrials\t")
 	for _, row := range r.Rows {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%d\t%.3g\t%.1f\t%.2f\t%.2f\t%d\t\n", row.Machine, row.Regime, row.Workload, row.Peer,
-			row.Size, row.Batch, row.RecordsPerS, row.NsPerRecord, row.RatioToPeer, row.RatioToC, row.Trials)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%d\t%.3g\t%.1f\t%.1f\t%.1f\t%.2f\t%.2f\t%d\t\n", row.Machine, row.Regime, row.Workload, row.Peer,
+			row.Size, row.Batch, row.RecordsPerS, row.NsPerRecord, row.ProducerCPU, row.ConsumerCPU, row.RatioToPeer, row.RatioToC, row.Trials)
 	}
 	return t.Flush()
 }

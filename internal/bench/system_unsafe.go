@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"syscall"
+	"time"
 	"unsafe"
 )
 
@@ -48,6 +49,14 @@ func preempted() uint64 {
 		return 0
 	}
 	return uint64(use.Nivcsw)
+}
+
+// threadTime is how long this thread has had a processor.
+func threadTime() time.Duration {
+	const clock = 3 // CLOCK_THREAD_CPUTIME_ID
+	var t syscall.Timespec
+	syscall.RawSyscall(syscall.SYS_CLOCK_GETTIME, clock, uintptr(unsafe.Pointer(&t)), 0)
+	return time.Duration(t.Nano())
 }
 
 func mapShared(f *os.File, size int) ([]byte, error) {

@@ -56,6 +56,11 @@ var targets = []target{
 	{Native, "publish in Go, nobody looking, ns", 5, true, is(bare, ours, 1, 0, 1<<30), ns},
 	{Native, "publish in Go, nobody looking, batch 32, ns", 2, true, is(bare, ours, 32, 0, 1<<30), ns},
 	{Native, "spinning round trip over a bare cache line's", 1.3, true, is(trip, "cache-line", 1, 0, 64), func(r Row) float64 { return 1 / r.RatioToPeer }},
+	{BPF, "eBPF to Go over ringbuf.ReadInto with 512 records a wake-up, 64 B", 3, false, is(bToG, tunedRing, 32, 64, 64), toPeer},
+	{BPF, "eBPF to Go over ringbuf.ReadInto with 512 records a wake-up, 256 B", 2, false, is(bToG, tunedRing, 32, 256, 256), toPeer},
+	{BPF, "eBPF to Go over ringbuf.ReadInto with 512 records a wake-up, 1 KiB", 1.5, false, is(bToG, tunedRing, 32, 1024, 1024), toPeer},
+	{BPF, "eBPF to Go, 256 B and more, batch 32: part of C to C", 0.9, false, is(bToG, ours, 32, 256, 1<<30), toC},
+	{BPF, "eBPF to Go, 64 B, batch 32: part of C to C", 0.6, false, is(bToG, ours, 32, 64, 64), toC},
 	{"uml", "driver to program with copy-out over batched read(), 64 B to 64 KiB", 2, false, is(kToGCopy, "read", 32, 64, 64<<10), toPeer},
 	{"uml", "driver to program with copy-out over the BPF ring buffer, 64 B", 3, false, is(kToGCopy, "bpf-ringbuf", 32, 64, 64), toPeer},
 }
