@@ -32,11 +32,14 @@ func (t *tree) source(dir string) string {
 	return filepath.Join(t.out, "src", dir)
 }
 
+// notOurs matches what kbuild makes, and a sample's twin for another system.
+var notOurs = regexp.MustCompile(`(\.mod|_windows)\.[ch]$`)
+
 // files are those of the folders whose names end so.
 func (t *tree) files(dirs []string, suffixes ...string) (all []string, err error) {
 	for _, dir := range dirs {
 		err = filepath.WalkDir(t.source(dir), func(path string, d fs.DirEntry, err error) error {
-			if err == nil && !d.IsDir() && !strings.HasSuffix(path, ".mod.c") &&
+			if err == nil && !d.IsDir() && !notOurs.MatchString(path) &&
 				slices.ContainsFunc(suffixes, func(s string) bool { return strings.HasSuffix(path, s) }) {
 				all = append(all, path)
 			}
