@@ -59,6 +59,22 @@ static void awake(struct kshm_ring *r)
 		kshm_ring_disarm(r);
 }
 
+/* Counts for each ring that slept how long, and whether for something. */
+static void rise(struct loop_state *state)
+{
+	u64 ns = ktime_get_ns() - state->asleep_ns;
+	u32 i;
+
+	if (!state->asleep_ns)
+		return;
+	for (i = 0; i < state->ins; i++) {
+		if (state->in[i]->consumer.ring.armed & 1)
+			kshm_ring_woke(&state->in[i]->consumer.ring, ns);
+		if (i < state->outs && state->out[i]->producer.ring.armed & 1)
+			kshm_ring_woke(&state->out[i]->producer.ring, ns);
+	}
+}
+
 /* Puts a copy into the way back. False: no space now. */
 static bool send_back(struct kshm_producer *out, const void *rec, u32 length)
 {
@@ -137,15 +153,18 @@ static void loop_work(struct kshm_share *s)
 {
 	u64 linger_ns = (u64)READ_ONCE(linger_us) * NSEC_PER_USEC;
 	u64 since = ktime_get_ns(), now;
+	struct loop_state *state = s->priv;
 
+	rise(state);
 	while (!kshm_ending(s)) {
 		now = ktime_get_ns();
 		if (linger_ns && serve_all(s, false))
 			since = now;
 		else if (now - since >= linger_ns && !serve_all(s, true))
-			return;
+			break;
 		cond_resched();
 	}
+	state->asleep_ns = ktime_get_ns();
 }
 
 /* The share with this cookie, entered. */

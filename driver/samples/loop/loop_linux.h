@@ -18,6 +18,7 @@ struct loop_state {
 	atomic_t cpu[LOOP_RINGS]; /* of a produced ring, plus 1; 0: none yet */
 	u64 last_ns[LOOP_RINGS]; /* of its latest record */
 	u64 sum;
+	u64 asleep_ns; /* since when work() waits for a kick */
 };
 
 ssize_t loop_produce(struct kshm_share *s, const struct loop_produce *c, struct loop_result *r);
