@@ -9,7 +9,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
 	"runtime"
 	"time"
 
@@ -207,14 +206,14 @@ func (r *rivals) hookPerf(_ context.Context, p pair, c trialCase) (result, error
 	}
 	defer l.Close()
 	return p.together(
-		func() error { defer reader.SetDeadline(time.Now().Add(-time.Second)); return storm(c) },
+		func() error { return errors.Join(storm(c), reader.Flush()) }, // which ends a wait
 		func(r *result) error {
 			var start time.Time
 			var total uint64
 			var rec perf.Record
 			for {
 				err := reader.ReadInto(&rec)
-				if errors.Is(err, os.ErrDeadlineExceeded) {
+				if errors.Is(err, perf.ErrFlushed) {
 					break
 				}
 				if err != nil {
