@@ -40,7 +40,7 @@ var boots = map[string][]boot{
 		{"none", nil, nil},
 		{"many", []bug{
 			{"lock-inversion", `WARNING: possible circular locking dependency detected`},
-			{"sleep-in-atomic", `BUG: sleeping function called from invalid context|BUG: scheduling while atomic`},
+			{"sleep-in-atomic", `BUG: sleeping function called from invalid context`},
 			{"use-after-free", `BUG: KASAN: slab-use-after-free in use_after_free`},
 			{"out-of-bounds", `BUG: KASAN: slab-out-of-bounds in out_of_bounds`},
 			{"vmalloc-out-of-bounds", `BUG: KASAN: vmalloc-out-of-bounds in vmalloc_out_of_bounds`},

@@ -50,9 +50,12 @@ static void lock_in_interrupt(void)
 
 static void sleep_in_atomic(void)
 {
+	void *p;
+
 	spin_lock(&irq_lock);
-	usleep_range(10, 20);
+	p = kmalloc(64, GFP_KERNEL);
 	spin_unlock(&irq_lock);
+	kfree(p);
 }
 
 static void nothing(struct timer_list *timer)
