@@ -31,7 +31,7 @@
 			* NMI-like one (a breakpoint) that tries to produce too
 			*/
 
-#define LOOP_WAIT 0x1   /* for space, instead of dropping; LOOP_TASK alone */
+#define LOOP_WAIT 0x1   /* for space, instead of dropping; not in a timer */
 #define LOOP_NESTED 0x80000000u /* added to the source of the NMI's records */
 
 struct loop_produce {

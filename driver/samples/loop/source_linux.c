@@ -212,7 +212,8 @@ static int check(const struct loop_state *state, const struct loop_produce *c)
 	if (c->batch > LOOP_MAX_BATCH || c->size > LOOP_MAX_SIZE)
 		return -ERANGE;
 	if (!c->batch || c->context > LOOP_NMI || c->flags & ~LOOP_WAIT ||
-	    c->source >= LOOP_NESTED || (c->flags && c->context != LOOP_TASK))
+	    c->source >= LOOP_NESTED ||
+	    (c->flags && c->context != LOOP_TASK && c->context != LOOP_NMI))
 		return -EINVAL;
 	return 0;
 }
