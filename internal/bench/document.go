@@ -132,4 +132,11 @@ say more about a translator than about any machine: it makes barriers and atomic
 `, ""},
 }
 
-const umlReasons = ``
+const umlReasons = `
+Where a target is missed:
+
+- The larger the record, the more of the time is memory's: it is filled, its lines move from one processor to the other, it is copied out and
+  summed, which a reader with read() does as well. What there is to gain is the system call, shared by the records of one read(), as many of
+  them as fit in a ring of this size. The column "this/C to C" says how much that is: whatever carries the same bytes is hardly faster than
+  C to C in the kernel.
+`
