@@ -12,8 +12,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 
 	"kshm/internal/pe"
 )
@@ -50,6 +52,7 @@ var link = strings.Fields("-nostdlib -nostartfiles -s -Wl,--subsystem,native:10.
 // A builder works in the repository's driver folder and puts all into out.
 type builder struct {
 	root, out, ddk string
+	kit            []string // its objects, both seams among them
 }
 
 // Build makes every driver below out and returns the images' paths, inspected
@@ -64,6 +67,14 @@ func Build(ctx context.Context, root, out string) ([]string, error) {
 		return nil, err
 	}
 	b := &builder{root: filepath.Join(root, "driver"), out: out, ddk: ddk}
+	objects, err := os.MkdirTemp("", "kshm-kit-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(objects)
+	if err := b.compileKit(ctx, objects); err != nil {
+		return nil, err
+	}
 	var images []string
 	for _, d := range Drivers {
 		image, err := b.build(ctx, d)
@@ -99,34 +110,57 @@ func (b *builder) run(ctx context.Context, tool string, args ...string) error {
 	return nil
 }
 
-// sources lists the files of d: its own, and the kit with one of its seams.
-func (b *builder) sources(d Driver) ([]string, error) {
+// compileKit makes an object of each file of the kit, which all drivers link.
+func (b *builder) compileKit(ctx context.Context, dir string) error {
+	files, err := filepath.Glob(filepath.Join(b.root, "windows", "*.c"))
+	if err != nil || len(files) == 0 {
+		return fmt.Errorf("no kit below %s", b.root)
+	}
+	errs := make([]error, len(files))
+	slots := make(chan struct{}, runtime.NumCPU())
+	var wg sync.WaitGroup
+	for i, file := range files {
+		object := filepath.Join(dir, strings.TrimSuffix(filepath.Base(file), ".c")+".o")
+		b.kit = append(b.kit, object)
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			errs[i] = b.run(ctx, "gcc", slices.Concat(compile, b.includes(), []string{"-c", "-o", object, file})...)
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+func (b *builder) includes() []string {
+	return []string{"-I" + b.ddk, "-I" + filepath.Join(b.root, "include")}
+}
+
+// sources lists the files of d: its own, and the kit's objects with one of the
+// seams.
+func (b *builder) sources(d Driver) []string {
 	var files []string
 	for _, s := range d.Sources {
 		files = append(files, filepath.Join(b.root, s))
 	}
 	if !d.Kit && !d.Section {
-		return files, nil
+		return files
 	}
-	kit, err := filepath.Glob(filepath.Join(b.root, "windows", "*.c"))
-	if err != nil || len(kit) == 0 {
-		return nil, fmt.Errorf("no kit below %s", b.root)
-	}
-	not := "seam_test.c"
+	not := "seam_test.o"
 	if d.Section {
-		not = "seam_nt.c"
+		not = "seam_nt.o"
 	}
-	kit = slices.DeleteFunc(kit, func(f string) bool { return filepath.Base(f) == not })
-	return append(files, kit...), nil
+	for _, object := range b.kit {
+		if filepath.Base(object) != not {
+			files = append(files, object)
+		}
+	}
+	return files
 }
 
 func (b *builder) build(ctx context.Context, d Driver) (string, error) {
-	files, err := b.sources(d)
-	if err != nil {
-		return "", err
-	}
 	image := filepath.Join(b.out, d.Name+".sys")
-	args := slices.Concat(compile, link, []string{"-I" + b.ddk, "-I" + filepath.Join(b.root, "include"), "-o", image}, files)
+	args := slices.Concat(compile, link, b.includes(), []string{"-o", image}, b.sources(d))
 	if d.Def != "" {
 		library := filepath.Join(b.out, d.Name+".a")
 		if err := b.run(ctx, "dlltool", "-d", filepath.Join(b.root, d.Def), "-l", library); err != nil {
