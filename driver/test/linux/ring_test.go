@@ -397,9 +397,14 @@ func TestOneCPUIsManyContexts(t *testing.T) {
 		commands = append(commands, loopCommand{Cookie: 23, Records: 5000, Size: size, Batch: 4, Context: context, Source: uint32(i)})
 	}
 	commands[0].Flags = loopWait // so that it is there while the others are
-	commands[5].Flags = loopWait // so that it finds space at all
+	// The NMIs of the last have space for sure: they come before all others.
+	commands = append(commands, loopCommand{Cookie: 23, Records: 40, Size: size, Batch: 4, Context: loopNMI, Source: 6})
 	results := make([]loopResult, len(commands))
-	for i, c := range commands {
+	var err error
+	if results[6], err = produce(dev, 0, commands[6]); err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range commands[:6] {
 		sources.Go(func() {
 			var err error
 			if results[i], err = produce(dev, 0, c); err != nil {
@@ -415,8 +420,13 @@ func TestOneCPUIsManyContexts(t *testing.T) {
 	}
 	t.Logf("%+v", results)
 	// A breakpoint in each record that had space: none of them may get in.
-	if n := results[5]; n.Nested == 0 || n.NestedDropped != n.Nested || n.Nested != n.Produced {
-		t.Errorf("NMIs: %+v", n)
+	for _, n := range results[5:] {
+		if n.NestedDropped != n.Nested || n.Nested != n.Produced {
+			t.Errorf("NMIs: %+v", n)
+		}
+	}
+	if results[6].Nested == 0 {
+		t.Error("no NMI came")
 	}
 	out, err := loopCount(dev, 23)
 	var drops uint64
