@@ -18,7 +18,7 @@ func TestDemoUsage(t *testing.T) {
 	}{
 		"two files":      {[]string{"a", "b"}, "one file at most"},
 		"unknown flag":   {[]string{"--colour"}, "unknown flag"},
-		"unknown path":   {[]string{"--path", "moon"}, "want auto, native or vm"},
+		"unknown path":   {[]string{"--path", "moon"}, "want auto, native, vm or bpf"},
 		"unknown kernel": {[]string{"--kernel", "5.4"}, "want 6.1"},
 		"no such file":   {[]string{"/nowhere/file"}, "/nowhere/file: cannot be read"},
 		"folder":         {[]string{t.TempDir()}, "is a folder"},
