@@ -55,6 +55,8 @@ var kernels = []part{
 	{Name: "uml", Kernel: "uml-7.2", Limit: time.Hour, Command: mk + "test-uml", Inputs: kernelInputs},
 	{Name: "calls", Kernel: "6.12", Limit: time.Hour, Command: mk + "test-calls", Inputs: kernelInputs},
 	{Name: "share-cost", Kernel: "6.12", Limit: 30 * time.Minute, Command: mk + "test-share-cost", Inputs: append([]string{"internal/bench/sharecost"}, kernelInputs...)},
+	{Name: "shrinker", Kernel: "6.12", Limit: time.Hour, Command: mk + "test-shrinker", Inputs: kernelInputs},
+	{Name: "storm-seeded", Kernel: "6.12", Limit: time.Hour, Command: mk + "test-storm-seeded", Inputs: kernelInputs},
 	{Name: "386", Kernel: "6.1", Limit: time.Hour, Command: mk + "test-386", Inputs: kernelInputs},
 }
 

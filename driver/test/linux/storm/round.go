@@ -58,6 +58,7 @@ func (o *outcome) add(more *outcome) {
 
 // play goes through a round.
 func (r *round) play() (o outcome, err error) {
+	r.played++
 	before, err := takeTally()
 	if err != nil {
 		return o, err

@@ -32,6 +32,7 @@ type storm struct {
 	settleTime time.Duration // for a machine to come to rest
 	shrinkTime time.Duration
 	goOn       bool
+	played     int // rounds
 	tries      int // of a script, before it counts as good
 	noise      int // memfd of random words
 	journal    *journal

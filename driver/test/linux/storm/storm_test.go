@@ -13,6 +13,7 @@ import (
 
 var (
 	stormTime = flag.Duration("storm", 30*time.Second, "how long TestStorm goes on")
+	seeded    = flag.Bool("seeded", false, "have bugs seeded, found and shrunk to short scripts")
 	stormSeed = flag.Uint64("storm-seed", 1, "seed of TestStorm")
 )
 
