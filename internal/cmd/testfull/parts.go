@@ -56,7 +56,6 @@ var kernels = []part{
 	{Name: "calls", Kernel: "6.12", Limit: time.Hour, Command: mk + "test-calls", Inputs: kernelInputs},
 	{Name: "share-cost", Kernel: "6.12", Limit: 30 * time.Minute, Command: mk + "test-share-cost", Inputs: append([]string{"internal/bench/sharecost"}, kernelInputs...)},
 	{Name: "shrinker", Kernel: "6.12", Limit: time.Hour, Command: mk + "test-shrinker", Inputs: kernelInputs},
-	{Name: "storm-seeded", Kernel: "6.12", Limit: time.Hour, Command: mk + "test-storm-seeded", Inputs: kernelInputs},
 	{Name: "386", Kernel: "6.1", Limit: time.Hour, Command: mk + "test-386", Inputs: kernelInputs},
 }
 

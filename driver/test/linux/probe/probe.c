@@ -171,8 +171,7 @@ static void signal_share(struct kshm_share *s, u32 code, u64 value)
 
 	if (code == PROBE_REVOKE)
 		return kshm_revoke(s);
-	if (in_softirq())
-		WRITE_ONCE(state->primed, true);
+	WRITE_ONCE(state->primed, true);
 	while (value--)
 		kshm_notify(s);
 }

@@ -20,7 +20,7 @@
 
 /*
  * Bugs, to see whether a test finds them: what is wrong with a kick of a share
- * that was notified from a softirq before.
+ * that was notified before.
  */
 #define PROBE_BUG_NONE 0   /* nothing; what the others left is cleaned up */
 #define PROBE_BUG_ANSWER 1 /* it answers -EILSEQ */

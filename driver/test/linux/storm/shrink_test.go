@@ -5,14 +5,11 @@
 package main
 
 import (
-	"flag"
 	"os"
 	"strings"
 	"testing"
 	"time"
 )
-
-var seeded = flag.Bool("seeded", false, "have the probe be wrong, and see whether a storm shrinks to that")
 
 // Bugs of driver/test/linux/probe/probe.h: a kick of a share that was notified
 // before answers wrongly, or leaves a kernel mapping behind.
@@ -25,9 +22,6 @@ const (
 // A storm finds a seeded bug, and ends at a short script that shows it: the
 // share has to be made, notified and kicked. Without the bug, the script is good.
 func TestShrinkerFindsSeededBugs(t *testing.T) {
-	if !*seeded {
-		t.Skip("-seeded runs it")
-	}
 	if !*seeded {
 		t.Skip("takes minutes: asked for with -seeded, as make test-shrinker does")
 	}
