@@ -24,23 +24,21 @@ Linux %s on %s, in QEMU on %s, %s.
 
 On one buffer, whose pages have been written to, three take turns: SHARE, DONE and close of the test driver probe; io_uring's
 IORING_REGISTER_BUFFERS and IORING_UNREGISTER_BUFFERS, which pin and charge as a share does, but do not map; and the four bare
-steps in a kernel module, with nothing around them. Who begins changes from round to round. The faster half of
-the rounds counts, since whatever else the machine does only ever adds. Times are medians, in µs; ratios are medians of the ratios
-within a round.
+steps in a kernel module, with nothing around them. Who begins changes from round to round. %s
+Times are medians, in µs; ratios are medians of the ratios within a round.
 
 - **pin** is pinning and charging, **map** the kernel address, both as STATS tells them (pin_ns, map_ns).
 - **unmap** is that of the bare round; **unpin** is DONE without it, stop() and the waking of waiters included.
 - **rest** is what SHARE takes besides pin and map, and close: a descriptor, the driver's callbacks and two system calls.
 - **io_uring** is registration and its undoing; **pin + unpin** and **total** are the share's over it.
 
-A processor that QEMU translates spends its time on instructions and hardly any on caches. Ratios between work of one kind, an entry
-or a page at a time, carry over to hardware; those between different kinds need not.
+QEMU translates the processor's instructions. Nothing here was measured on hardware, where these ratios may be others.
 
 ## What should hold
 
 | | bound | worst | at | |
 | --- | ---: | ---: | --- | --- |
-`, r.Kernel, r.CPU, host, r.Started.Format("2 January 2006"))
+`, r.Kernel, r.CPU, host, r.Started.Format("2 January 2006"), r.counted())
 	for _, t := range r.Targets() {
 		switch {
 		case t.Rows == 0:
@@ -74,13 +72,15 @@ Where a target is missed:
 
 - io_uring does not map. What a module may call to map pages, vmap(), writes an entry for every 4 KiB, whatever the pages are;
   vmap_pfn() refuses memory, and larger entries are for memory that the kernel allocates itself. So 2 MiB pages save pinning and
-  unpinning, and none of the mapping, which alone costs more than all that io_uring does for them.
+  unpinning, and none of the mapping, which alone costs about as much as all that io_uring does for them, or more.
 - The kernel has an address for all memory already, its linear map, and a share that happens to lie in one piece could do without a
   mapping of its own. It does not: that address could be written to in a share that is for reading; a driver that runs over the end
   would be in somebody else's memory, where there now is a page that faults; and one that uses a pointer after the end would hit
   whoever has the page next, where it now faults.
 - A share is a descriptor, so that it can be waited on, sent on and ended by a close, and its end is two calls: DONE and close.
-  io_uring's buffers belong to a ring that is there already. That is the rest, the same for every size, and up to a few MiB it shows.
+  io_uring's buffers belong to a ring that is there already. That is the rest, most of the difference up to a few MiB.
+- Sizes that take long have few rounds, and whatever else the machine did shows in them. A miss there may be one of the machine's;
+  from one run, it cannot be told.
 `
 
 // us is a time in ns, written in µs to three figures.
@@ -103,4 +103,12 @@ func bytes(n int) string {
 		return fmt.Sprintf("%d MiB", n/mebibyte)
 	}
 	return fmt.Sprintf("%d KiB", n>>10)
+}
+
+// counted says which rounds the numbers are of.
+func (r *Report) counted() string {
+	if r.FasterHalf {
+		return "The faster half of the rounds counts, since whatever else the machine does only ever adds."
+	}
+	return "All rounds count."
 }

@@ -55,7 +55,9 @@ type Report struct {
 	Kernel  string    `json:"kernel"`
 	CPU     string    `json:"cpu"` // as the kernel sees it
 	Started time.Time `json:"started"`
-	Rows    []Row     `json:"rows"`
+	// Rows are of the faster half of the rounds, else of all of them.
+	FasterHalf bool  `json:"faster_half"`
+	Rows       []Row `json:"rows"`
 }
 
 // all is what everybody took in a round.
