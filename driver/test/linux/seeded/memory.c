@@ -111,9 +111,10 @@ static void refcount(void)
 static void list(void)
 {
 	LIST_HEAD(head);
+	LIST_HEAD(other);
 	LIST_HEAD(entry);
 
-	head.next = LIST_POISON1;
+	head.next = &other;
 	list_add(&entry, &head);
 }
 
