@@ -205,12 +205,14 @@ struct {
 
 /* The share. */
 
+/* Says that the program uses this arena, which the verifier asks for. */
+#define kshm_use_arena() __asm__ volatile("" : : "r"(&kshm_arena))
+
 KSHM_INLINE struct kshm_state *kshm_share(void)
 {
 	kshm_u32 zero = 0;
 
-	/* Says that the program uses this arena, which the verifier asks for. */
-	__asm__ volatile("" : : "r"(&kshm_arena));
+	kshm_use_arena();
 	return kshm_bpf_lookup(&kshm_state, &zero);
 }
 
@@ -329,7 +331,7 @@ KSHM_ONCE int kshm_flush(struct kshm_slot *s KSHM_GOOD)
 {
 	struct kshm_ring *r = &s->producer.ring;
 
-	kshm_share();
+	kshm_use_arena();
 	if (kshm_producer_flush(&s->producer))
 		kshm_ring_bell(s);
 	else if (s->again && (kshm_read(&r->other->need_wakeup) & 1))
@@ -363,9 +365,13 @@ KSHM_INLINE int kshm_due(struct kshm_slot *s)
 	return !c || !kshm_read(&c->ticking);
 }
 
-/* End what kshm_enter() began. */
+/*
+ * End what kshm_enter() began. A record that was reserved and not committed is
+ * given up.
+ */
 KSHM_INLINE void kshm_exit(struct kshm_slot *s)
 {
+	kshm_producer_cancel(&s->producer);
 	if (kshm_due(s))
 		kshm_flush(s);
 	kshm_give(&s->state);
@@ -376,7 +382,7 @@ KSHM_ONCE kshm_u64 kshm_reserve_at(struct kshm_slot *s KSHM_GOOD, kshm_u32 lengt
 	struct kshm_producer *p = &s->producer;
 	void KSHM_SHARED *record = NULL;
 
-	kshm_share();
+	kshm_use_arena();
 	if (p->ring.capacity)
 		record = kshm_producer_reserve(p, length);
 	if (!record && p->ring.corrupt_why)
@@ -391,7 +397,18 @@ KSHM_ONCE kshm_u64 kshm_reserve_at(struct kshm_slot *s KSHM_GOOD, kshm_u32 lengt
  */
 KSHM_INLINE void KSHM_SHARED *kshm_reserve(struct kshm_slot *s, kshm_u32 length)
 {
-	return (void KSHM_SHARED *)kshm_reserve_at(s, length);
+	struct kshm_producer *p = &s->producer;
+	struct kshm_ring *r = &p->ring;
+	kshm_u64 size = KSHM_RECORD_SIZE(length);
+	kshm_u64 at = r->position & (r->capacity - 1);
+
+	/* What kshm_producer_reserve() finds in most cases, without a call. */
+	if (size > r->capacity - at || size > p->limit - r->position || size > r->capacity / 2)
+		return (void KSHM_SHARED *)kshm_reserve_at(s, length);
+	kshm_write(&p->busy, 1);
+	p->skip = 0;
+	p->reserved = length;
+	return r->data + at + KSHM_RECORD_HEADER;
 }
 
 /* Count a record that found no space. */
@@ -423,7 +440,7 @@ KSHM_ONCE kshm_u64 kshm_input_at(struct kshm_input *in KSHM_GOOD)
 	const void KSHM_SHARED *record;
 	kshm_u32 length = 0;
 
-	kshm_share();
+	kshm_use_arena();
 	record = kshm_consumer_next(&in->consumer, &length);
 	if (!record && r->corrupt_why)
 		kshm_report(r->corrupt_why, r->corrupt_offset);
@@ -442,7 +459,7 @@ KSHM_INLINE const void KSHM_SHARED *kshm_input_next(struct kshm_input *in)
 
 KSHM_ONCE int kshm_input_release(struct kshm_input *in KSHM_GOOD)
 {
-	kshm_share();
+	kshm_use_arena();
 	if (kshm_consumer_release(&in->consumer))
 		kshm_notify();
 	return 0;
@@ -454,7 +471,7 @@ KSHM_ONCE int kshm_input_release(struct kshm_input *in KSHM_GOOD)
  */
 KSHM_ONCE int kshm_input_sleep(struct kshm_input *in KSHM_GOOD)
 {
-	kshm_share();
+	kshm_use_arena();
 	if (kshm_consumer_flush(&in->consumer))
 		kshm_notify();
 	return kshm_consumer_arm(&in->consumer) || in->consumer.ring.corrupt_why;

@@ -28,8 +28,8 @@ KSHM_ONCE int kshm_fill_at(kshm_u64 at, kshm_u32 count, kshm_u64 value)
 {
 	kshm_u64 KSHM_SHARED *to = (kshm_u64 KSHM_SHARED *)at;
 
-	kshm_share();
-	while (KSHM_MAY(count >= 8)) {
+	kshm_use_arena();
+	while (count >= 8 && KSHM_MAY(1)) {
 		to[0] = value;
 		to[1] = value;
 		to[2] = value;
@@ -41,7 +41,7 @@ KSHM_ONCE int kshm_fill_at(kshm_u64 at, kshm_u32 count, kshm_u64 value)
 		to += 8;
 		count -= 8;
 	}
-	while (KSHM_MAY(count)) {
+	while (count && KSHM_MAY(1)) {
 		*to++ = value;
 		count--;
 	}
@@ -56,8 +56,8 @@ KSHM_ONCE int kshm_copy_at(kshm_u64 at, kshm_u64 source, kshm_u32 count)
 	kshm_u64 KSHM_SHARED *to = (kshm_u64 KSHM_SHARED *)at;
 	const kshm_u64 KSHM_SHARED *from = (const kshm_u64 KSHM_SHARED *)source;
 
-	kshm_share();
-	while (KSHM_MAY(count)) {
+	kshm_use_arena();
+	while (count && KSHM_MAY(1)) {
 		*to++ = kshm_read(from);
 		from++;
 		count--;
