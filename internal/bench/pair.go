@@ -23,7 +23,7 @@ func (p pair) onCPU(which int, r *result, f func() error) error {
 			return
 		}
 		if !p.alone {
-			goFirst()
+			defer goFirst()()
 		}
 		before, spent := preempted(), threadTime()
 		err := f()

@@ -12,12 +12,11 @@ import (
 	"unsafe"
 )
 
-// A trial runs at this priority if that is allowed, and a thread that hangs
-// there is killed after rtMicroseconds without a sleep.
+// A trial runs at this priority if that is allowed, for urgentFor at most.
 const (
-	schedRR        = 2 | 0x40000000 // not for the threads that it starts
-	rlimitRTTime   = 15
-	rtMicroseconds = 200_000
+	schedRR    = 2 | 0x40000000 // not for the threads that it starts
+	schedOther = 0
+	urgentFor  = 200 * time.Millisecond
 )
 
 // pin keeps this thread on one processor.
@@ -31,14 +30,23 @@ func pin(cpu int) error {
 	return nil
 }
 
-// goFirst lets this thread run before everything else, if that is allowed.
-func goFirst() {
-	limit := [2]uint64{rtMicroseconds, rtMicroseconds}
-	_, _, errno := syscall.RawSyscall(syscall.SYS_SETRLIMIT, rlimitRTTime, uintptr(unsafe.Pointer(&limit)), 0)
-	if errno == 0 {
-		priority := int32(1)
-		syscall.RawSyscall(syscall.SYS_SCHED_SETSCHEDULER, 0, schedRR, uintptr(unsafe.Pointer(&priority)))
+// goFirst lets this thread run before everything else, if that is allowed,
+// until the caller stops it or urgentFor has passed. A thread that spins for
+// longer waits for a peer that gets no processor, perhaps because of its
+// priority. (RLIMIT_RTTIME would kill the process instead.)
+func goFirst() (stop func()) {
+	thread := syscall.Gettid()
+	if !prioritise(thread, schedRR, 1) {
+		return func() {}
 	}
+	late := time.AfterFunc(urgentFor, func() { prioritise(thread, schedOther, 0) })
+	return func() { late.Stop() }
+}
+
+// prioritise says whether the thread now has this policy and priority.
+func prioritise(thread int, policy uintptr, priority int32) bool {
+	_, _, errno := syscall.RawSyscall(syscall.SYS_SCHED_SETSCHEDULER, uintptr(thread), policy, uintptr(unsafe.Pointer(&priority)))
+	return errno == 0
 }
 
 // preempted counts how often the scheduler took the processor from this thread.
