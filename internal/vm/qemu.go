@@ -99,6 +99,9 @@ func accelArgs(a Accel, arch string) []string {
 // from ticking for a while, which no_timer_check puts up with.
 func kernelParameters(o Options) []string {
 	p := append([]string{"quiet", "panic=-1", "oops=panic", "cryptomgr.notests"}, boards[o.Kernel.Arch].parameters...)
+	if o.Kernel.Arch == "amd64" {
+		p = append(p, clockParameters()...)
+	}
 	if o.Kernel.Debug { // slow: on a busy host it is taken for stuck
 		p = append(p, "rcupdate.rcu_cpu_stall_timeout=300", "watchdog_thresh=60")
 	}
