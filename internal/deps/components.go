@@ -83,7 +83,7 @@ var (
 	// top of Toolchain.
 	Source612   = Component{Name: "source-6.12", Suite: "bookworm-backports", Roots: []string{"linux-source-6.12"}, Keep: sourcePackage}
 	Source72    = Component{Name: "source-7.2", Suite: "sid", Roots: []string{"linux-source-7.2"}, Keep: sourcePackage}
-	KernelBuild = Component{Name: "kernel-build", Suite: "bookworm", Roots: []string{"bison", "flex", "bc", "libelf-dev", "xz-utils"}, Keep: notCLibrary}
+	KernelBuild = Component{Name: "build-kernel", Suite: "bookworm", Roots: []string{"bison", "flex", "bc", "libelf-dev", "xz-utils"}, Keep: notCLibrary}
 
 	// Spin, Herdtools and CBMC check the proofs of the ring. The last two are
 	// not in bookworm as they are needed, and come with their C library.
