@@ -151,6 +151,77 @@ func TestHostileWords(t *testing.T) {
 	}
 }
 
+// driversDamages is what becomes of words that the driver writes and the
+// program reads, as if the driver were the one that goes wrong.
+func driversDamages() []damage {
+	const record = toUser + 8192 + position%4096
+	return []damage{
+		{"unaligned producer", toUser + prodPos, position + 1, ring.Unaligned},
+		{"producer goes back", toUser + prodPos, position - 16, ring.Backward},
+		{"producer beyond", toUser + prodPos, position + 4096 + 8, ring.Beyond},
+		{"unaligned consumer", toKernel + consPos, position - 1, ring.Unaligned},
+		{"consumer goes back", toKernel + consPos, 8, ring.Backward},
+		{"consumer beyond", toKernel + consPos, position + 8, ring.Beyond},
+		{"no kind", record, headerWord(0, 8), ring.BadKind},
+		{"unknown kind", record, headerWord(3, 8), ring.BadKind},
+		{"long record", record, headerWord(1, 2041), ring.BadLength},
+		{"unpublished record", record, headerWord(1, 9), ring.Unpublished},
+		{"skip in the middle", record, headerWord(2, 8), ring.BadSkip},
+	}
+}
+
+// use looks at the words that the driver writes: its record, and its space,
+// which needs records that the driver does not see.
+func (e pair) use() error {
+	if _, ok := e.c.Next(); ok || e.c.Err() != nil {
+		return e.c.Err()
+	}
+	for range 4096 / 16 {
+		if _, err := e.p.Reserve(8); err != nil {
+			return err
+		}
+		e.p.Commit(8)
+	}
+	return nil
+}
+
+// Whatever becomes of the driver's words: the program's ring says which word it
+// was and why, and nothing else ends: not the driver's share, nor other rings.
+func TestWordsOfTheDriver(t *testing.T) {
+	dev := open(t, "loop")
+	for _, d := range driversDamages() {
+		t.Run(d.name, func(t *testing.T) {
+			s, mem, e := pairs(t, dev, 33)
+			for range warmUps {
+				if err := e[0].echo(t.Context(), 8); err != nil {
+					t.Fatal(err)
+				}
+			}
+			wordAt(t, mem, d.at).Store(d.value)
+			if d.at >= toUser+8192 {
+				wordAt(t, mem, toUser+prodPos).Store(position + 16)
+			}
+			err := e[0].use()
+			var why *ring.CorruptError
+			if !errors.As(err, &why) || why.Reason != d.want || why.Offset != uint64(d.at) {
+				t.Errorf("the ring says %v; want %v at %d", err, d.want, d.at)
+			}
+			if err := e[1].echo(t.Context(), 100); err != nil {
+				t.Errorf("the other rings: %v", err)
+			}
+			if st, err := s.Stats(); err != nil || st.Reason != kshm.Live || st.CorruptWhy != 0 {
+				t.Errorf("%+v, %v", st, err)
+			}
+			if err := s.Close(); err != nil {
+				t.Errorf("Close: %v", err)
+			}
+			if st, err := s.Stats(); err != nil || st.Reason != kshm.EndDone {
+				t.Errorf("the share ended with %v, %v", st.Reason, err)
+			}
+		})
+	}
+}
+
 // The same at random, while both sides work: nothing may come of it but an end.
 func TestHostileStorm(t *testing.T) {
 	dev := open(t, "loop")
