@@ -7,6 +7,7 @@ package bench
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -47,13 +48,14 @@ and every consumer sums them all. Whatever has a size has %d KiB.
 `, r.flags(), r.Go, r.OS, r.Arch, r.Started.Format("2 January 2006"), near.Nanoseconds(), capacity>>10, picture)
 }
 
-// judge writes what a machine should reach, and what it did.
+// judge writes what a machine should reach, and what it did: nothing for one
+// that has no targets.
 func (r *Report) judge(b *strings.Builder, machine string) {
-	b.WriteString("| | processors | bound | worst | |\n| --- | --- | ---: | ---: | --- |\n")
-	for _, t := range r.Targets() {
-		if t.Machine != machine {
-			continue
-		}
+	targets := slices.DeleteFunc(r.Targets(), func(t Target) bool { return t.Machine != machine })
+	if len(targets) > 0 {
+		b.WriteString("| | processors | bound | worst | |\n| --- | --- | ---: | ---: | --- |\n")
+	}
+	for _, t := range targets {
 		bound, verdict := "≥", "**missed**"
 		if t.AtMost {
 			bound = "≤"
