@@ -6,7 +6,9 @@
 # CI=true that is a failure.
 
 KERNELS  := 6.1 6.12
+# A folder's module is called as the folder, but for two.
 MODULES  := driver/linux driver/samples/digest driver/samples/loop driver/test/linux/probe driver/test/linux/rival
+MODULE_NAMES := $(patsubst loop,kshm_loop,$(notdir $(MODULES:linux=kshm)))
 KERNEL_C := driver/linux/*.[ch] driver/samples/*/*_linux.[ch] driver/test/linux/*/*.[ch]
 WINDOWS_C := $(wildcard $(addprefix driver/,windows/*.[ch] samples/mydriver/*.[ch] samples/*/*_windows.[ch] \
 	test/nt/shim/*.[ch] test/nt/shim/*/*.[ch] test/windows/recipe/*.[ch]))
@@ -83,7 +85,7 @@ build/vmrun:
 in = $(if $(findstring arm64,$(1)),GOARCH=arm64) CGO_ENABLED=0 go test -tags kernel -count=1 -exec "$(CURDIR)/build/vmrun -kernel $(1) $(2) -hugepages 16 $(call with-modules,$(1))"
 
 # The modules, loaded; and those of drivers that tests load again as files.
-with-modules = $(foreach m,digest loop,-file $(CURDIR)/build/$(1)/$(m).ko:/modules/$(m).ko) $(patsubst %,-module $(CURDIR)/build/$(1)/%.ko,$(notdir $(MODULES:linux=kshm)))
+with-modules = $(foreach m,digest kshm_loop,-file $(CURDIR)/build/$(1)/$(m).ko:/modules/$(m).ko) $(patsubst %,-module $(CURDIR)/build/$(1)/%.ko,$(MODULE_NAMES))
 
 # Machines for every row of docs/conformance.md. The second has memory that pins
 # must move out of.

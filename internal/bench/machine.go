@@ -153,7 +153,7 @@ func buildDrivers(ctx context.Context, m Machine, root string) (modules []vm.Mod
 	}
 	for _, path := range made {
 		m := vm.Module{Path: path}
-		if filepath.Base(path) == "loop.ko" {
+		if filepath.Base(path) == "kshm_loop.ko" {
 			m.Params = "linger_us=500" // a few kicks
 		}
 		modules = append(modules, m)

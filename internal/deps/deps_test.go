@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -320,6 +321,25 @@ func TestMirrorFollowsTheSource(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(to, name)); (err == nil) != want {
 			t.Errorf("%s is there: %v, want %v", name, err == nil, want)
 		}
+	}
+}
+
+// A module of a name that its folder has left behind is not built, nor given out.
+func TestModulesMade(t *testing.T) {
+	for _, line := range []string{"/else/where/src/kshm_new.ko", "/else/where/src/kshm_new.o", "kshm_new.o"} {
+		src := t.TempDir()
+		for name, text := range map[string]string{"modules.order": line + "\n", "kshm_new.ko": "", "old.ko": ""} {
+			if err := os.WriteFile(filepath.Join(src, name), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := modulesMade(src)
+		if want := []string{filepath.Join(src, "kshm_new.ko")}; err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: %v, %v", line, got, err)
+		}
+	}
+	if _, err := modulesMade(t.TempDir()); err == nil {
+		t.Error("a folder that was never built has modules")
 	}
 }
 

@@ -114,8 +114,11 @@ func (m *maker) buildAll(ctx context.Context, w io.Writer, dirs []string, out st
 			return nil, fmt.Errorf("deps: build the modules of %s: %w", dir, err)
 		}
 		symbols = append(symbols, m.see(filepath.Join(src, "Module.symvers")))
-		kos, err := filepath.Glob(filepath.Join(src, "*.ko"))
-		if err != nil || len(kos) == 0 {
+		kos, err := modulesMade(src)
+		if err != nil {
+			return nil, err
+		}
+		if len(kos) == 0 {
 			return nil, fmt.Errorf("deps: %s made no module", dir)
 		}
 		for _, ko := range kos {
@@ -127,6 +130,21 @@ func (m *maker) buildAll(ctx context.Context, w io.Writer, dirs []string, out st
 		}
 	}
 	return made, nil
+}
+
+// modulesMade returns the modules that the folder makes. Others that lie there
+// are of a time when they had other names.
+func modulesMade(src string) ([]string, error) {
+	order, err := os.ReadFile(filepath.Join(src, "modules.order"))
+	if err != nil {
+		return nil, fmt.Errorf("deps: %w", err)
+	}
+	var kos []string
+	for _, line := range strings.Fields(string(order)) {
+		name := filepath.Base(line) // ends in .ko, or since 6.4 in .o
+		kos = append(kos, filepath.Join(src, strings.TrimSuffix(name, filepath.Ext(name))+".ko"))
+	}
+	return kos, nil
 }
 
 // headersOf returns the folder that make -C wants.

@@ -169,7 +169,7 @@ func callsToUser(t *testing.T, records uint64) (int64, error) {
 // linger has the loop driver look for a while before it sleeps.
 func linger(t *testing.T, microseconds string) {
 	t.Helper()
-	const name = "/sys/module/loop/parameters/linger_us"
+	const name = "/sys/module/kshm_loop/parameters/linger_us"
 	before, err := os.ReadFile(name)
 	if err == nil {
 		err = os.WriteFile(name, []byte(microseconds), 0)

@@ -121,7 +121,7 @@ func openFiles(t *testing.T) int {
 // references says how many hold each module.
 func references(t *testing.T) (all string) {
 	t.Helper()
-	for _, name := range []string{"kshm", "probe", "digest", "loop"} {
+	for _, name := range []string{"kshm", "probe", "digest", "kshm_loop"} {
 		n, err := os.ReadFile("/sys/module/" + name + "/refcnt")
 		if err != nil {
 			t.Fatal(err)

@@ -59,7 +59,7 @@ func (r remains) exceed(before remains) bool {
 func remainsNow(t testing.TB) remains {
 	t.Helper()
 	r := remains{Pins: pinsHeld(t), Mappings: vmapAreas(t)}
-	for _, name := range []string{"kshm", "probe", "digest", "loop"} {
+	for _, name := range []string{"kshm", "probe", "digest", "kshm_loop"} {
 		text, err := os.ReadFile("/sys/module/" + name + "/refcnt")
 		if os.IsNotExist(err) {
 			continue // unloaded by a test

@@ -7,12 +7,12 @@
 //
 //	storm [-seed N] [-ops N] [-kills N] [-for DURATION] [-script FILE]
 //
-// It runs as root in a virtual machine that has the modules kshm, digest, loop
-// and probe loaded and digest.ko and loop.ko in /modules. It goes on in rounds
-// until it has performed -ops operations and killed -kills small children, or
-// until -for is over. What every thread does follows from the seed. A round that
-// fails is written down, made as short as it can be while it still fails, and
-// printed; -script plays what was printed.
+// It runs as root in a virtual machine that has the modules kshm, digest,
+// kshm_loop and probe loaded and digest.ko and kshm_loop.ko in /modules. It goes
+// on in rounds until it has performed -ops operations and killed -kills small
+// children, or until -for is over. What every thread does follows from the seed.
+// A round that fails is written down, made as short as it can be while it still
+// fails, and printed; -script plays what was printed.
 package main
 
 import (

@@ -76,8 +76,8 @@ func (l *lane) doUnload(a *[script.MaxArgs]uint32) syscall.Errno {
 	return errno
 }
 
-// reloadable are the drivers that can be unloaded at any time, with live shares.
-var reloadable = [2]string{"digest", "loop"}
+// reloadable are the modules of drivers that can be unloaded at any time, with live shares.
+var reloadable = [2]string{"digest", "kshm_loop"}
 
 // moduleFile is where the machine has them.
 func moduleFile(name string) string { return filepath.Join("/modules", name+".ko") }

@@ -48,7 +48,7 @@ func takeTally() (t tally, err error) {
 	t.pins = stat["nr_foll_pin_acquired"] - stat["nr_foll_pin_released"]
 	t.areas = strings.Count(text("/proc/vmallocinfo"), " vmap")
 	t.refs = make(map[string]string)
-	for _, name := range []string{"kshm", "probe", "digest", "loop"} {
+	for _, name := range []string{"kshm", "probe", "digest", "kshm_loop"} {
 		t.refs[name] = strings.TrimSpace(text("/sys/module/" + name + "/refcnt"))
 	}
 	first, _, _ := strings.Cut(text("/proc/sys/fs/file-nr"), "\t")
