@@ -124,6 +124,9 @@ interpreted. The program reads it with the library cilium/ebpf, and only when th
 batch 1 the buffer's own rule says when to wake. "C to C" is kernel to kernel here. "Copy-out" takes each record out of the ring before it
 is summed, as read() and the library do; without it, it is summed where it lies.
 
+What a program produces, the driver takes in a worker of the kernel, which is kept on the other processor, as all threads here are. Where a
+worker is not, this scheduler may wake it on the producer's processor, and each waits for the other to be through: a hundred times slower.
+
 The machine goes before everything else on the host. In it, to turn interrupts off and on costs two system calls of the host, when it has more than one
 processor: loop and the test driver make up to 32 records (32 KiB) at one go; the BPF ring buffer turns them off for each record.
 
