@@ -86,6 +86,17 @@
 #endif
 #endif
 
+/*
+ * Whether a producer can be interrupted in the middle of a call by another one
+ * that uses it, as by an NMI or a signal. Where it cannot, as in an ordinary
+ * thread, a program may define this as 0: the compiler then need not keep all
+ * of the producer in memory, in order, which takes a fifth of a small record's
+ * time.
+ */
+#ifndef KSHM_RING_NESTED
+#define KSHM_RING_NESTED 1
+#endif
+
 /* A qualifier for pointers into the share, for machines that need one. */
 #ifndef KSHM_SHARED
 #define KSHM_SHARED
@@ -504,17 +515,27 @@ static inline void kshm_ring_count(const struct kshm_ring *r, struct kshm_ring_c
  */
 static inline int kshm_producer_enter(struct kshm_producer *p)
 {
+#if KSHM_RING_NESTED
 	if (kshm_read(&p->busy))
 		return 0;
 	kshm_write(&p->busy, 1);
 	kshm_barrier();
+#else
+	if (p->busy)
+		return 0;
+	p->busy = 1;
+#endif
 	return 1;
 }
 
 static inline void kshm_producer_leave(struct kshm_producer *p)
 {
+#if KSHM_RING_NESTED
 	kshm_barrier();
 	kshm_write(&p->busy, 0);
+#else
+	p->busy = 0;
+#endif
 }
 
 /* True if there are bytes free at the producer's position. Looks again. */
@@ -633,6 +654,8 @@ static inline int kshm_producer_flush(struct kshm_producer *p)
 {
 	int wake;
 
+	if (!KSHM_RING_NESTED)
+		return p->busy ? 0 : kshm_ring_publish(&p->ring);
 	if (!kshm_producer_enter(p))
 		return 0;
 	wake = kshm_ring_publish(&p->ring);

@@ -7,6 +7,7 @@
  */
 #include <pthread.h>
 
+#define KSHM_RING_NESTED 0 /* threads.c is for producers that are interrupted */
 #include "peer.h"
 
 struct options {
