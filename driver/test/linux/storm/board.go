@@ -39,7 +39,8 @@ type laneState struct {
 	tid          atomic.Int32
 	progress     atomic.Uint32 // of its small child
 	begun, ended atomic.Uint64 // operations
-	_            [5]uint64
+	op           script.Op     // the one that has begun
+	_            uint64
 }
 
 // A finding is the first thing that was found wrong.

@@ -58,7 +58,7 @@ func (l *lane) run() {
 		if !ok {
 			return
 		}
-		l.op = op
+		l.op, l.state.op = op, op
 		l.state.begun.Add(1)
 		err := performers[op.Kind](l, &l.op.Arg)
 		l.process.state.note(op.Kind, err)

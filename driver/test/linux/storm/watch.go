@@ -6,6 +6,7 @@ package main
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -70,9 +71,17 @@ func (d *watchdog) look() string {
 	return ""
 }
 
-// stuck says where in the kernel a lane is.
+// stuck says what a lane is doing, and where in the kernel the threads of its
+// process are: an operation that uses more of Go than bare system calls may be
+// in another thread than the lane's.
 func (r *round) stuck(p, lane int) string {
-	pid, tid := r.board.procs[p].pid.Load(), r.board.procs[p].lanes[lane].tid.Load()
-	stack := text(fmt.Sprintf("/proc/%d/task/%d/stack", pid, tid))
-	return fmt.Sprintf("process %d, lane %d is stuck for more than %v:\n%s", p, lane, r.patience, strings.TrimSpace(stack))
+	state := &r.board.procs[p]
+	var b strings.Builder
+	fmt.Fprintf(&b, "process %d, lane %d (thread %d) is stuck for more than %v in %v",
+		p, lane, state.lanes[lane].tid.Load(), r.patience, state.lanes[lane].op)
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stack", state.pid.Load()))
+	for _, path := range threads {
+		fmt.Fprintf(&b, "\n%s:\n%s", path, strings.TrimSpace(text(path)))
+	}
+	return b.String()
 }
