@@ -120,7 +120,6 @@ NTSTATUS KshmControl(PKSHM_DEVICE Device, PIRP Irp);
 BOOLEAN KshmIsZero(const UCHAR *From, const UCHAR *To);
 NTSTATUS KshmVerdict(NTSTATUS Status);
 NTSTATUS KshmCommand(PIRP Irp, ULONG Size, ULONG Room, ULONG Tail, PVOID *Command);
-ULONG64 KshmNanoseconds(VOID);
 
 /* limits.c */
 ULONG64 KshmMinLength(const KSHM_DRIVER *Driver);

@@ -129,6 +129,9 @@ VOID KshmRevoke(PKSHM_SHARE Share);
 _IRQL_requires_max_(DISPATCH_LEVEL)
 VOID KshmCorrupt(PKSHM_SHARE Share, ULONG64 Offset, ULONG Why);
 
+/* A clock that never steps back, for the times in records and statistics. Any IRQL. */
+ULONG64 KshmNanoseconds(VOID);
+
 /*
  * Ends all shares, refuses new ones from now on, and returns when none is left: for the
  * removal of a PnP device, and behind the STOP code. PASSIVE_LEVEL, not from a callback.

@@ -34,12 +34,14 @@ type Driver struct {
 	Def     string // import library to be made for it
 }
 
+var loop = []string{"samples/loop/loop_windows.c", "samples/loop/source_windows.c"}
+
 // Drivers are all there are.
 var Drivers = []Driver{
 	{Name: "mydriver", Sources: []string{"samples/mydriver/mydriver.c"}},
 	{Name: "digest", Sources: []string{"samples/digest/digest_windows.c"}, Kit: true, Def: "samples/digest/cng.def"},
-	{Name: "loop", Sources: []string{"samples/loop/loop_windows.c"}, Kit: true},
-	{Name: "loop_test_section", Sources: []string{"samples/loop/loop_windows.c"}, Section: true},
+	{Name: "loop", Sources: loop, Kit: true},
+	{Name: "loop_test_section", Sources: loop, Section: true},
 	{Name: "digest_test_section", Sources: []string{"samples/digest/digest_windows.c"}, Section: true, Def: "samples/digest/cng.def"},
 }
 

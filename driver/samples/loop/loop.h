@@ -21,6 +21,17 @@
 #define LOOP_SECONDS 20
 #define LOOP_COUNTS 2 /* cookie in, struct loop_counts out */
 
+/*
+ * The same on Windows, where a lock takes the place of the CPU: any number of
+ * callers on any CPUs, into the same ring if need be. Contexts are LOOP_TASK and
+ * LOOP_SOFTIRQ, which is a DPC.
+ */
+#define LOOP_CTL(function)                                                         \
+	KSHM_CTL_CODE(KSHM_FILE_DEVICE_UNKNOWN, 0x900 + (function), KSHM_METHOD_BUFFERED, \
+		      KSHM_FILE_READ_ACCESS | KSHM_FILE_WRITE_ACCESS)
+#define LOOP_CTL_PRODUCE LOOP_CTL(LOOP_PRODUCE)
+#define LOOP_CTL_COUNTS LOOP_CTL(LOOP_COUNTS)
+
 #define LOOP_TASK 0    /* contexts: the caller's own */
 #define LOOP_MAX_BATCH 4096
 #define LOOP_MAX_SIZE 65536 /* bytes per record */

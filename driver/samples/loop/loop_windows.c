@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MIT
 /*
- * loop_windows.c - a driver with rings: the half of loop_linux.c that sends records back. A
- * kick asks for Work, which serves all rings until each of them sleeps.
+ * loop_windows.c - a driver with rings. This half sends records back; source_windows.c makes
+ * them. A kick asks for Work, which serves all rings until each of them sleeps.
  */
-#include "../../windows/kshm_kit.h"
+#include "loop_windows.h"
 
 #define TURN 64 /* records of one ring before the next ring's turn */
-#define RINGS 32
 
-/* The nth ring of that direction, or NULL. */
-static PKSHM_RING LoopRing(PKSHM_SHARE Share, ULONG Direction, ULONG n)
+static LIST_ENTRY LoopShares;
+static KSPIN_LOCK LoopSharesLock;
+
+PKSHM_RING LoopRing(PKSHM_SHARE Share, ULONG Direction, ULONG n)
 {
 	ULONG i;
 
@@ -55,6 +56,18 @@ static VOID LoopSettle(PKSHM_SHARE Share, struct kshm_consumer *In, struct kshm_
 		KshmNotify(Share);
 }
 
+/* The words of a record without a way back; the program may change them meanwhile. */
+static VOID LoopAddUp(PKSHM_SHARE Share, const VOID *Record, kshm_u32 Length)
+{
+	PLOOP_STATE state = Share->Priv;
+	const ULONG64 *word = Record;
+	ULONG64 sum = state->Sum;
+
+	for (; Length >= sizeof(*word); Length -= sizeof(*word))
+		sum += kshm_read(word++);
+	KshmWrite64(&state->Sum, sum);
+}
+
 /*
  * Serves a ring for a turn. TRUE if it may have more at once; else it sleeps, until the program
  * kicks, or is corrupt.
@@ -72,6 +85,8 @@ static BOOLEAN LoopServe(PKSHM_SHARE Share, struct kshm_consumer *In, struct ksh
 		record = kshm_consumer_next(In, &length);
 		if (record == NULL || (Out != NULL && !LoopSendBack(Out, record, length)))
 			break;
+		if (Out == NULL)
+			LoopAddUp(Share, record, length);
 		if (kshm_consumer_release(In))
 			KshmNotify(Share);
 	}
@@ -103,21 +118,113 @@ static VOID LoopWork(PKSHM_SHARE Share)
 /* Nobody kicks who does not see a ring armed: that is Work's first. */
 static NTSTATUS LoopShare(PKSHM_SHARE Share)
 {
+	PLOOP_STATE state = Share->Priv;
+	KIRQL irql;
+
+	state->Share = Share;
+	KeAcquireSpinLock(&LoopSharesLock, &irql);
+	InsertTailList(&LoopShares, &state->List);
+	KeReleaseSpinLock(&LoopSharesLock, irql);
 	KshmQueue(Share);
 	return STATUS_SUCCESS;
+}
+
+static VOID LoopStop(PKSHM_SHARE Share, enum kshm_reason Reason)
+{
+	PLOOP_STATE state = Share->Priv;
+	KIRQL irql;
+
+	UNREFERENCED_PARAMETER(Reason);
+	KeAcquireSpinLock(&LoopSharesLock, &irql);
+	RemoveEntryList(&state->List);
+	KeReleaseSpinLock(&LoopSharesLock, irql);
+}
+
+/* The share with this cookie, entered. */
+static PKSHM_SHARE LoopFind(kshm_u64 Cookie)
+{
+	PKSHM_SHARE found = NULL;
+	PLIST_ENTRY entry;
+	KIRQL irql;
+
+	KeAcquireSpinLock(&LoopSharesLock, &irql);
+	for (entry = LoopShares.Flink; entry != &LoopShares && found == NULL;
+	     entry = entry->Flink) {
+		PKSHM_SHARE share = CONTAINING_RECORD(entry, LOOP_STATE, List)->Share;
+
+		if (share->Cookie == Cookie && KshmEnter(share))
+			found = share;
+	}
+	KeReleaseSpinLock(&LoopSharesLock, irql);
+	return found;
+}
+
+static VOID LoopCount(PKSHM_SHARE Share, struct loop_counts *Counts)
+{
+	PLOOP_STATE state = Share->Priv;
+	ULONG i;
+
+	RtlZeroMemory(Counts, sizeof(*Counts));
+	Counts->sum = KshmReadAcquire64(&state->Sum);
+	for (i = 0; i < Share->RingCount; i++) {
+		struct kshm_ring_counters sum = {0};
+
+		if (Share->Rings[i].Flags & KSHM_RING_TO_USER) {
+			kshm_producer_count(&Share->Rings[i].Producer, &sum);
+			Counts->drops += sum.drops;
+		} else {
+			kshm_ring_count(&Share->Rings[i].Consumer.ring, &sum);
+			Counts->records += sum.records;
+		}
+	}
+}
+
+/* What the codes take and give; both begin with a cookie. */
+static NTSTATUS LoopControl(ULONG Code, PVOID Buffer, ULONG InLength, PULONG OutLength)
+{
+	BOOLEAN produce = Code == LOOP_CTL_PRODUCE;
+	ULONG in = produce ? sizeof(struct loop_produce) : sizeof(kshm_u64);
+	ULONG out = produce ? sizeof(struct loop_result) : sizeof(struct loop_counts);
+	NTSTATUS status = STATUS_SUCCESS;
+	struct loop_produce what;
+	PKSHM_SHARE share;
+
+	if (!produce && Code != LOOP_CTL_COUNTS)
+		return STATUS_INVALID_DEVICE_REQUEST;
+	if (InLength != in)
+		return STATUS_INFO_LENGTH_MISMATCH;
+	if (*OutLength < out)
+		return STATUS_BUFFER_TOO_SMALL;
+	RtlZeroMemory(&what, sizeof(what));
+	RtlCopyMemory(&what, Buffer, in);
+	share = LoopFind(what.cookie);
+	if (share == NULL)
+		return STATUS_NOT_FOUND;
+	if (produce)
+		status = LoopProduce(share, &what, Buffer);
+	else
+		LoopCount(share, Buffer);
+	KshmExit(share);
+	*OutLength = out;
+	return status;
 }
 
 static const KSHM_DRIVER Loop = {
 	.Name = L"loop",
 	.Version = 1,
 	.Class = KSHM_CLASS(L"{0d5c2f5b-8e0c-4e0f-9c4e-5b7b0c7a1d21}"),
-	.MaxRings = RINGS,
+	.PrivSize = sizeof(LOOP_STATE),
+	.MaxRings = LOOP_RINGS,
 	.Share = LoopShare,
 	.Work = LoopWork,
+	.Stop = LoopStop,
+	.Control = LoopControl,
 };
 
 KSHM_INIT NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT Driver, PUNICODE_STRING Registry)
 {
 	UNREFERENCED_PARAMETER(Registry);
+	InitializeListHead(&LoopShares);
+	KeInitializeSpinLock(&LoopSharesLock);
 	return KshmLoad(Driver, &Loop);
 }

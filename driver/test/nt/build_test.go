@@ -17,6 +17,8 @@ import (
 const (
 	kit      = "../../windows"
 	mydriver = "../../samples/mydriver/mydriver.c"
+	include  = "../../include"
+	loop     = "../../samples/loop"
 	shim     = "shim"
 )
 
@@ -37,6 +39,16 @@ func kitSources(t *testing.T) []string {
 // the tests of mydriver.
 func recipeSources(t *testing.T) []string {
 	return append(slices.Concat(glob(t, "nt_*.c"), glob(t, "sched.c"), glob(t, "explore.c"), glob(t, "recipe/*.c")), mydriver)
+}
+
+// loopSources are driver/samples/loop with the kit, the shim without its own
+// driver, and the tests of loop.
+func loopSources(t *testing.T) []string {
+	sources := slices.Concat(glob(t, "nt_*.c"), glob(t, "sched.c"), glob(t, "program.c"), glob(t, "loop/*.c"))
+	for _, f := range kitFiles {
+		sources = append(sources, filepath.Join(kit, f))
+	}
+	return append(sources, loop+"/loop_windows.c", loop+"/source_windows.c")
 }
 
 // glob finds files of the shim.
@@ -75,7 +87,7 @@ func compiler(t *testing.T) string {
 
 // compile makes an object, which goes by the name of its source.
 func (b *build) compile(source, object string) error {
-	args := append(slices.Clone(b.flags), "-I"+filepath.Join(shim, "fake"), "-I"+kit, "-c", source, "-o", object)
+	args := append(slices.Clone(b.flags), "-I"+filepath.Join(shim, "fake"), "-I"+kit, "-I"+include, "-c", source, "-o", object)
 	if out, err := exec.Command(b.cc, args...).CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w\n%s", source, err, out)
 	}

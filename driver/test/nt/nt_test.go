@@ -74,6 +74,15 @@ func TestRecipe(t *testing.T) {
 	pass(t, program, "storm", length("1000000", "40000"), "8")
 }
 
+// TestLoop runs driver/samples/loop: echo, and sources on several processors.
+func TestLoop(t *testing.T) {
+	t.Parallel()
+	for _, sanitizers := range [][]string{address, thread} {
+		program := newBuild(t, loopSources(t), sanitizers...).link(t, "loop", nil)
+		pass(t, program, "sources", length("100000", "5000"))
+	}
+}
+
 // TestSeeds puts known bugs into a copy of the kit and of mydriver: each must be
 // found, by name.
 func TestSeeds(t *testing.T) {
@@ -181,6 +190,27 @@ func readSeeds(t *testing.T) []seed {
 		t.Fatal("seeds.txt is empty")
 	}
 	return seeds
+}
+
+// TestEveryCode holds the table of wrong arguments to the codes there are.
+func TestEveryCode(t *testing.T) {
+	header, err := os.ReadFile("../../include/kshm.h")
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, err := os.ReadFile("shim/codes.c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	codes := regexp.MustCompile(`#define (KSHM_CTL_[A-Z_]+)[ \\]`).FindAllSubmatch(header, -1)
+	if len(codes) != 8 {
+		t.Fatalf("kshm.h has %d codes, not 8", len(codes))
+	}
+	for _, c := range codes {
+		if !strings.Contains(string(table), string(c[1])+",") && !strings.Contains(string(table), string(c[1])+"}") {
+			t.Errorf("codes.c does not try %s", c[1])
+		}
+	}
 }
 
 // wraps are the functions of the shim that stand for an import of another name,

@@ -13,3 +13,6 @@ const (
 
 // Wine opens a device although its driver refuses.
 const opensRefused = true
+
+// Wine takes DPCs and runs none.
+const dpcs = false

@@ -9,4 +9,7 @@ const (
 	loopImage   = "loop.sys"
 )
 
-const opensRefused = false
+const (
+	opensRefused = false
+	dpcs         = true
+)

@@ -11,6 +11,7 @@
 static struct nt_proc program = {.pid = (HANDLE)100, .user = 1};
 static struct nt_file *file; /* may do everything; carries share 1 */
 static struct nt_memory *memory, *spare, *constant;
+static bool of_32_bits; /* the program, for the call that is refused */
 static long rows;
 
 /* The codes, their commands, and what a good one of each answers. */
@@ -101,9 +102,12 @@ static void refuse(struct nt_file *f, const struct nt_call *call, NTSTATUS expec
 {
 	struct state before = state(), after;
 	struct nt_req *req = NULL;
-	NTSTATUS status = nt_ioctl(f, call, &req);
+	NTSTATUS status;
 
 	rows++;
+	program.wow64 = of_32_bits;
+	status = nt_ioctl(f, call, &req);
+	program.wow64 = false;
 	if (status != expected)
 		nt_bug("status", "%s, %s: %#x instead of %#x", code, what, (unsigned)status,
 		       (unsigned)expected);
@@ -149,6 +153,15 @@ static void test_shape(const struct code *c)
 	struct nt_call call;
 	ULONG i;
 
+	good(c, &command, &call);
+	call.in = NULL;
+	call.in_length = 0;
+	refuse(file, &call, STATUS_INFO_LENGTH_MISMATCH, c->name, "in-buffer absent");
+	if (!is_share(c)) {
+		call.out = NULL;
+		call.out_length = 0;
+		refuse(file, &call, STATUS_INFO_LENGTH_MISMATCH, c->name, "no buffer at all");
+	}
 	for (i = 0; i < c->size; i++) {
 		good(c, &command, &call);
 		call.in_length = i;
@@ -188,6 +201,26 @@ static void test_shape(const struct code *c)
 	}
 }
 
+/* An out-buffer with room for more is taken, and gets the answer alone. */
+static void test_room(const struct code *c)
+{
+	union command command;
+	struct nt_call call;
+	size_t i;
+
+	if (is_share(c))
+		return;
+	good(c, &command, &call);
+	memset(command.bytes + c->size, 0xa5, sizeof(command) - c->size);
+	call.out = command.bytes;
+	call.out_length = sizeof(command);
+	take(file, &call, c->good, c->name, "out-buffer long");
+	for (i = c->size > c->room ? c->size : c->room; i < sizeof(command); i++)
+		CHECK(command.bytes[i] == 0xa5);
+	if (c->code == KSHM_CTL_DONE)
+		share_one();
+}
+
 static void test_taken(const struct code *c)
 {
 	union command command, moved;
@@ -217,7 +250,6 @@ static void test_handles(const struct code *c)
 {
 	union command command;
 	struct nt_file *f;
-	struct nt_req *req = NULL;
 	struct nt_call call;
 	int access;
 
@@ -233,12 +265,10 @@ static void test_handles(const struct code *c)
 		refuse(f, &call, STATUS_INVALID_HANDLE, c->name, "closed handle");
 		nt_release(f);
 	}
-	program.wow64 = true;
+	of_32_bits = true;
 	good(c, &command, &call);
-	CHECK(nt_ioctl(file, &call, &req) == STATUS_NOT_SUPPORTED);
-	nt_reap(req);
-	program.wow64 = false;
-	rows++;
+	refuse(file, &call, STATUS_NOT_SUPPORTED, c->name, "program of 32 bits");
+	of_32_bits = false;
 	if (is_share(c) || c->code == KSHM_CTL_INFO)
 		return;
 	good(c, &command, &call);
@@ -358,12 +388,46 @@ static void test_limits(void)
 		nt_reap(req[i]);
 }
 
+/* STOP takes no command, and more than a handle. It is the last that the device does. */
+static void test_stop(void)
+{
+	struct nt_call call = {.code = KSHM_CTL_STOP};
+	char in[16] = "", out[8] = "unread";
+	ULONG_PTR written = 1;
+	kshm_u32 reason;
+	struct nt_file *f;
+	int access;
+
+	call.in = in;
+	for (call.in_length = 1; call.in_length <= sizeof(in); call.in_length++)
+		refuse(file, &call, STATUS_INFO_LENGTH_MISMATCH, "STOP", "with an in-buffer");
+	call = (struct nt_call){.code = KSHM_CTL_STOP};
+	refuse(file, &call, STATUS_PRIVILEGE_NOT_HELD, "STOP", "without the privilege");
+	program.may_unload = true;
+	of_32_bits = true;
+	refuse(file, &call, STATUS_NOT_SUPPORTED, "STOP", "program of 32 bits");
+	of_32_bits = false;
+	for (access = 0; access < 4; access++) {
+		CHECK(NT_SUCCESS(nt_open(access, 0, NULL, &f)));
+		if (access != 3)
+			refuse(f, &call, STATUS_ACCESS_DENIED, "STOP", "wrong access");
+		nt_reference(f);
+		nt_close(f);
+		refuse(f, &call, STATUS_INVALID_HANDLE, "STOP", "closed handle");
+		nt_release(f);
+	}
+	CHECK(call_now(file, KSHM_CTL_STOP, NULL, 0, out, sizeof(out), &written) ==
+	      STATUS_SUCCESS);
+	CHECK(written == 0 && !strcmp(out, "unread"));
+	CHECK(call_done(file, 1, &reason) == STATUS_SUCCESS && reason == KSHM_END_GONE);
+	CHECK(nt_open(3, 0, NULL, &f) == STATUS_DELETE_PENDING);
+}
+
 static void test_others(void)
 {
 	struct nt_call call = {.code = 0x222400};
 	char in[] = "echo", out[8] = "";
 	ULONG_PTR written;
-	kshm_u32 reason;
 	struct nt_file *f;
 	ULONG i;
 
@@ -377,17 +441,9 @@ static void test_others(void)
 	drv.Control = NULL;
 	call.code = 0x222400;
 	refuse(file, &call, STATUS_INVALID_DEVICE_REQUEST, "unknown", "no codes of its own");
-	call = (struct nt_call){.code = KSHM_CTL_STOP, .in = in, .in_length = 1};
-	refuse(file, &call, STATUS_INFO_LENGTH_MISMATCH, "STOP", "with an in-buffer");
-	call.in_length = 0;
-	refuse(file, &call, STATUS_PRIVILEGE_NOT_HELD, "STOP", "without the privilege");
-	CHECK(NT_SUCCESS(nt_open(1, 0, NULL, &f)));
-	refuse(f, &call, STATUS_ACCESS_DENIED, "STOP", "wrong access");
-	nt_close(f);
-	program.may_unload = true;
-	take(file, &call, STATUS_SUCCESS, "STOP", "as it should be");
-	CHECK(call_done(file, 1, &reason) == STATUS_SUCCESS && reason == KSHM_END_GONE);
-	CHECK(nt_open(3, 0, NULL, &f) == STATUS_DELETE_PENDING);
+	of_32_bits = true;
+	refuse(file, &call, STATUS_NOT_SUPPORTED, "unknown", "program of 32 bits");
+	of_32_bits = false;
 }
 
 /* Ended shares can be asked for; the oldest are forgotten, and a cookie is free again. */
@@ -502,6 +558,7 @@ void test_codes(void)
 	for (i = 0; i < CODES; i++) {
 		test_shape(&codes[i]);
 		test_taken(&codes[i]);
+		test_room(&codes[i]);
 		test_handles(&codes[i]);
 		if (is_share(&codes[i]))
 			test_share(&codes[i]);
@@ -511,6 +568,7 @@ void test_codes(void)
 	test_ended();
 	test_live();
 	test_others();
+	test_stop();
 	nt_close(file);
 	printf("codes: %ld calls\n", rows);
 }

@@ -440,7 +440,8 @@ static NTSTATUS prepare(struct nt_irp *n, const struct nt_call *call)
 		room = call->in_length;
 	if (room) {
 		n->buffer = calloc(1, room);
-		memcpy(n->buffer, call->in, call->in_length);
+		if (call->in_length)
+			memcpy(n->buffer, call->in, call->in_length);
 		n->irp.AssociatedIrp.SystemBuffer = n->buffer;
 	}
 	return direct && call->out_length ? lock_memory(n, call) : STATUS_SUCCESS;
