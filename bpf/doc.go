@@ -2,7 +2,7 @@
 
 // Package bpf is the transport whose kernel side is an eBPF object: programs
 // that include driver/bpf/kshm.bpf.h. Nothing has to be installed; the kernel
-// has to be Linux 6.9 or later, and whoever opens the object needs CAP_BPF and
+// has to be Linux 6.10 or later, and whoever opens the object needs CAP_BPF and
 // CAP_PERFMON.
 //
 //	spec, err := ebpf.LoadCollectionSpec("events.o")   // or what bpf2go made

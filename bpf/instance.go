@@ -44,7 +44,8 @@ type state struct {
 	Events        uint64
 	Failures      uint64
 	Ticks         uint64
-	_             [4]uint64
+	Revoked       uint64
+	_             [3]uint64
 }
 
 // command is struct kshm_command.

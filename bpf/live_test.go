@@ -10,6 +10,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"os"
 	"runtime"
 	"sync"
 	"testing"
@@ -26,8 +27,19 @@ import (
 
 var liveRecords = flag.Int("live", 300_000, "system calls that TestLiveHooks makes records of")
 
-// count attaches the independent counters.
-func count(t *testing.T) (events func() [2]uint64, detach func()) {
+// sources are numbers of system calls, timer interrupts and samples.
+type sources [3]uint64
+
+func (n *sources) add(more sources) {
+	for i := range n {
+		n[i] += more[i]
+	}
+}
+
+func (n sources) sum() uint64 { return n[0] + n[1] + n[2] }
+
+// count attaches the independent counters, to samples of the given events, too.
+func count(t *testing.T, samples ...*os.File) (events func() sources, detach func()) {
 	t.Helper()
 	spec, err := live.LoadCount()
 	if err != nil {
@@ -46,13 +58,18 @@ func count(t *testing.T) (events func() [2]uint64, detach func()) {
 		}
 		links = append(links, l)
 	}
-	events = func() (n [2]uint64) {
+	more, err := attachTo(c.Programs["count_sample"], samples)
+	if err != nil {
+		t.Fatal(err)
+	}
+	links = append(links, more...)
+	events = func() (n sources) {
 		var cpus [][8]uint64
 		if err := c.Maps["counts"].Lookup(uint32(0), &cpus); err != nil {
 			t.Fatal(err)
 		}
 		for _, cpu := range cpus {
-			n[0], n[1] = n[0]+cpu[0], n[1]+cpu[1]
+			n.add(sources(cpu[:3]))
 		}
 		return n
 	}
@@ -65,7 +82,7 @@ func count(t *testing.T) (events func() [2]uint64, detach func()) {
 
 // tally is what the reader of one ring has seen.
 type tally struct {
-	bySource [2]uint64
+	bySource sources
 	byCPU    map[uint32]uint64
 	next     uint64 // number that the next record has at least
 	ns       uint64
@@ -108,9 +125,16 @@ func shareLive(t testing.TB, size, capacity, levels int, o bpf.Options) *liveSha
 		t.Fatal(err)
 	}
 	s := &liveShare{}
-	o.Attach = func(c *ebpf.Collection) ([]link.Link, error) {
+	more := o.Attach
+	o.Attach = func(c *ebpf.Collection) (links []link.Link, err error) {
 		s.progs = c
-		return bpf.Attach(spec, c)
+		if more != nil {
+			if links, err = more(c); err != nil {
+				return nil, err
+			}
+		}
+		hooks, err := bpf.Attach(spec, c)
+		return append(links, hooks...), err
 	}
 	if s.device, err = bpf.Open(spec, &o); err != nil {
 		t.Fatal(err)
@@ -143,7 +167,7 @@ func shareLive(t testing.TB, size, capacity, levels int, o bpf.Options) *liveSha
 // already on that CPU.
 func (s *liveShare) misses(t testing.TB) (n uint64) {
 	t.Helper()
-	for _, name := range []string{"live_on_syscall", "live_on_timer"} {
+	for _, name := range []string{"live_on_syscall", "live_on_timer", "live_on_sample"} {
 		stats, err := s.progs.Programs[name].Stats()
 		if err != nil {
 			t.Fatal(err)
@@ -202,35 +226,17 @@ func TestLiveHooks(t *testing.T) {
 	s := shareLive(t, 64, 1<<20, 2, bpf.Options{})
 	events, detach := count(t)
 	defer detach()
+	produced := s.account(t, events, *liveRecords)
+	t.Logf("testfull: operations=%d", produced.sum())
+}
 
-	var readers sync.WaitGroup
-	tallies := make(chan *tally, 2*s.groups[0].Count)
-	for _, g := range s.groups {
-		for i := range g.Count {
-			readers.Go(func() {
-				n, err := s.read(t.Context(), g, i)
-				if err != nil {
-					t.Errorf("ring %d at %d: %v", i, g.Offset, err)
-				}
-				tallies <- n
-			})
-		}
-	}
-	cmd := child(t, "storm", fmt.Sprint(*liveRecords/runtime.NumCPU()))
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+// account makes calls on all CPUs and holds what has been received to what the
+// counters say has been produced.
+func (s *liveShare) account(t *testing.T, events func() sources, calls int) (produced sources) {
+	t.Helper()
+	tallies := s.readAll(t)
 	begun := time.Now()
-	if _, err := in.Write([]byte{1}); err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Wait(); err != nil {
-		t.Fatal(err)
-	}
+	stormAll(t, calls)
 	took := time.Since(begun)
 	produced, misses := events(), s.misses(t)
 	if err := s.Share.Close(); err != nil {
@@ -244,24 +250,66 @@ func TestLiveHooks(t *testing.T) {
 	if shown := s.dropped(t); shown != dropped {
 		t.Errorf("the statistics pages say %d dropped, the kernel %d", shown, dropped)
 	}
-	readers.Wait()
-	close(tallies)
-	var received [2]uint64
+	var received sources
 	cpus := map[uint32]uint64{}
-	for n := range tallies {
-		received[0], received[1] = received[0]+n.bySource[0], received[1]+n.bySource[1]
+	for _, n := range tallies() {
+		received.add(n.bySource)
 		for cpu, records := range n.byCPU {
 			cpus[cpu] += records
 		}
 	}
-	t.Logf("produced %d and %d in %v, received %d and %d, dropped %d, missed %d", produced[0], produced[1], took, received[0], received[1], dropped, misses)
-	if produced[0] < uint64(*liveRecords/runtime.NumCPU()*runtime.NumCPU()) {
+	t.Logf("produced %d in %v, received %d, dropped %d, missed %d", produced, took, received, dropped, misses)
+	if produced[0] < uint64(calls/runtime.NumCPU()*runtime.NumCPU()) {
 		t.Errorf("the counter has seen %d system calls", produced[0])
 	}
-	if got, want := received[0]+received[1]+dropped+misses, produced[0]+produced[1]; got != want {
+	if got, want := received.sum()+dropped+misses, produced.sum(); got != want {
 		t.Errorf("received + dropped + missed = %d, produced %d", got, want)
 	}
 	if len(cpus) != runtime.NumCPU() {
 		t.Errorf("records came from CPUs %v", cpus)
+	}
+	return produced
+}
+
+// readAll starts a reader for each ring; what it returns waits for them to end.
+func (s *liveShare) readAll(t *testing.T) (tallies func() []*tally) {
+	var readers sync.WaitGroup
+	var all []*tally
+	var mu sync.Mutex
+	for _, g := range s.groups {
+		for i := range g.Count {
+			readers.Go(func() {
+				n, err := s.read(t.Context(), g, i)
+				if err != nil {
+					t.Errorf("ring %d at %d: %v", i, g.Offset, err)
+				}
+				mu.Lock()
+				all = append(all, n)
+				mu.Unlock()
+			})
+		}
+	}
+	return func() []*tally {
+		readers.Wait()
+		return all
+	}
+}
+
+// stormAll has another process make that many system calls, on all CPUs.
+func stormAll(t *testing.T, calls int) {
+	t.Helper()
+	cmd := child(t, "storm", fmt.Sprint(calls/runtime.NumCPU()))
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := in.Write([]byte{1}); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
 	}
 }

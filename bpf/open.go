@@ -106,7 +106,7 @@ func open(spec *ebpf.CollectionSpec, o Options) (*transport, error) {
 	}
 	a, err := newArena(spec.Maps[arenaMap], o.ArenaSize)
 	if err != nil {
-		return nil, probe(err)
+		return nil, noArena(err)
 	}
 	t := &transport{options: o, arena: a, cpus: cpus, kernel: btf.NewCache(), spec: spec.Copy()}
 	if err := t.prepare(); err != nil {
@@ -114,8 +114,9 @@ func open(spec *ebpf.CollectionSpec, o Options) (*transport, error) {
 		return nil, err
 	}
 	if t.spare, err = t.load(); err != nil {
+		err = t.notLoaded(err)
 		a.close()
-		return nil, rights(err)
+		return nil, err
 	}
 	return t, nil
 }

@@ -13,7 +13,11 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+
 	"kshm"
+	"kshm/internal/sys"
 )
 
 // capabilities that loading an object takes, by number.
@@ -24,13 +28,50 @@ var capabilities = []struct {
 
 const allCapabilities = 21 // CAP_SYS_ADMIN stands for both
 
-// probe says what it means that there can be no arena.
-func probe(err error) error {
+// tooOld is what is said of a kernel that lacks something: 6.9 has arenas, and
+// 6.10, on x86, the atomic operations on them that rings are made of.
+func tooOld(lacks string) error {
+	return &kshm.OpError{Err: fmt.Errorf("%w: this kernel, %s, has no %s", kshm.ErrNotSupported, release(), lacks),
+		Remedy: "use Linux 6.10 or later, or kshm's kernel module"}
+}
+
+// noArena says what it means that there can be no arena.
+func noArena(err error) error {
 	if errors.Is(err, syscall.EINVAL) || errors.Is(err, kshm.ErrNotSupported) {
-		return &kshm.OpError{Err: fmt.Errorf("%w: this kernel, %s, has no BPF arena", kshm.ErrNotSupported, release()),
-			Remedy: "use Linux 6.9 or later, or kshm's kernel module"}
+		return tooOld("BPF arena")
 	}
 	return rights(err)
+}
+
+// notLoaded says what it means that the kernel refuses the object: the
+// verifier's words, unless it would refuse every ring.
+func (t *transport) notLoaded(err error) error {
+	if _, ok := errors.AsType[*VerifierError](err); ok && !t.takes(asm.Xchg) {
+		return tooOld("atomic operations on a BPF arena")
+	}
+	return rights(err)
+}
+
+// takes tells whether the kernel loads a program that does one atomic
+// operation on the arena, and nothing else.
+func (t *transport) takes(op asm.AtomicOp) bool {
+	cast := asm.Mov.Reg(asm.R2, asm.R2)
+	cast.Offset, cast.Constant = 1, 1
+	insns := asm.Instructions{
+		asm.LoadMapPtr(asm.R1, t.arena.m.FD()), // else the program has no arena
+		asm.LoadImm(asm.R2, int64(t.arena.start()), asm.DWord), cast,
+		asm.Mov.Imm(asm.R3, 0), op.Mem(asm.R2, asm.R3, asm.DWord, 0),
+		asm.Mov.Imm(asm.R0, 0), asm.Return(),
+	}
+	raw, err := marshal(insns, castsOf(insns), t.spec.ByteOrder)
+	if err != nil {
+		return false
+	}
+	fd, _, err := sys.LoadBPF(&sys.BPFProgram{Type: uint32(ebpf.RawTracepoint), License: "Dual MIT/GPL", Instructions: raw})
+	if err == nil {
+		syscall.Close(fd)
+	}
+	return err == nil
 }
 
 // rights says which capability a refusal asks for.

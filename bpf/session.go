@@ -90,7 +90,11 @@ func (s *session) Kick() error {
 	if p == nil {
 		return fmt.Errorf("%w: the object has no KSHM_KICK", kshm.ErrNotSupported)
 	}
-	return run(p, nil)
+	err := run(p, nil)
+	if errors.Is(err, syscall.ESHUTDOWN) {
+		return sys.ErrEnded // revoked, which the pump will hear
+	}
+	return err
 }
 
 // Pump sleeps on the doorbell. A program that rings it makes records, so from
@@ -108,14 +112,26 @@ func (s *session) Pump(wake func(events uint64)) error {
 			return s.reason.Err()
 		}
 		wake(now.Events)
-		if now.CorruptWhy != 0 {
-			s.stop(kshm.EndCorrupt)
+		if why := now.ending(); why != 0 {
+			s.stop(why)
 			return s.reason.Err()
 		}
 		if now.Ticking == 0 {
 			s.tick()
 		}
 	}
+}
+
+// ending is what the kernel's programs want the share to end for; 0 if they
+// do not.
+func (s *state) ending() kshm.Reason {
+	switch {
+	case s.CorruptWhy != 0:
+		return kshm.EndCorrupt
+	case s.Revoked != 0:
+		return kshm.EndRevoked
+	}
+	return 0
 }
 
 // hear reads how many events there have been, and whether all is well.

@@ -19,6 +19,7 @@ import (
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	countMapCounts        = "counts"
+	countProgCountSample  = "count_sample"
 	countProgCountSyscall = "count_syscall"
 	countProgCountTimer   = "count_timer"
 )
@@ -65,6 +66,7 @@ type countSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type countProgramSpecs struct {
+	CountSample  *ebpf.ProgramSpec `ebpf:"count_sample"`
 	CountSyscall *ebpf.ProgramSpec `ebpf:"count_syscall"`
 	CountTimer   *ebpf.ProgramSpec `ebpf:"count_timer"`
 }
@@ -121,12 +123,14 @@ type countVariables struct {
 //
 // It can be passed to loadCountObjects or ebpf.CollectionSpec.LoadAndAssign.
 type countPrograms struct {
+	CountSample  *ebpf.Program `ebpf:"count_sample"`
 	CountSyscall *ebpf.Program `ebpf:"count_syscall"`
 	CountTimer   *ebpf.Program `ebpf:"count_timer"`
 }
 
 func (p *countPrograms) Close() error {
 	return _CountClose(
+		p.CountSample,
 		p.CountSyscall,
 		p.CountTimer,
 	)

@@ -27,3 +27,8 @@ func Load(size int) (*ebpf.CollectionSpec, error) {
 // LoadCount returns the object that counts the same events in its map
 // "counts": per CPU, eight u64 by source.
 func LoadCount() (*ebpf.CollectionSpec, error) { return loadCount() }
+
+// LoadPoll returns an object that answers without being kicked, once its
+// program poll_start has run: the second word of a share becomes the complement
+// of the first.
+func LoadPoll() (*ebpf.CollectionSpec, error) { return loadPoll() }

@@ -26,8 +26,10 @@ const (
 	liveMapKshmTimer      = "kshm_timer"
 	liveMapLiveNext       = "live_next"
 	liveProgKshmCommand   = "kshm_command"
+	liveProgLiveOnSample  = "live_on_sample"
 	liveProgLiveOnSyscall = "live_on_syscall"
 	liveProgLiveOnTimer   = "live_on_timer"
+	liveProgLiveWhere     = "live_where"
 	liveVarKshmArenaSize  = "kshm_arena_size"
 	liveVarKshmArenaStart = "kshm_arena_start"
 	liveVarKshmBatch      = "kshm_batch"
@@ -78,8 +80,10 @@ type liveSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type liveProgramSpecs struct {
 	KshmCommand   *ebpf.ProgramSpec `ebpf:"kshm_command"`
+	LiveOnSample  *ebpf.ProgramSpec `ebpf:"live_on_sample"`
 	LiveOnSyscall *ebpf.ProgramSpec `ebpf:"live_on_syscall"`
 	LiveOnTimer   *ebpf.ProgramSpec `ebpf:"live_on_timer"`
+	LiveWhere     *ebpf.ProgramSpec `ebpf:"live_where"`
 }
 
 // liveMapSpecs contains maps before they are loaded into the kernel.
@@ -163,15 +167,19 @@ type liveVariables struct {
 // It can be passed to loadLiveObjects or ebpf.CollectionSpec.LoadAndAssign.
 type livePrograms struct {
 	KshmCommand   *ebpf.Program `ebpf:"kshm_command"`
+	LiveOnSample  *ebpf.Program `ebpf:"live_on_sample"`
 	LiveOnSyscall *ebpf.Program `ebpf:"live_on_syscall"`
 	LiveOnTimer   *ebpf.Program `ebpf:"live_on_timer"`
+	LiveWhere     *ebpf.Program `ebpf:"live_where"`
 }
 
 func (p *livePrograms) Close() error {
 	return _LiveClose(
 		p.KshmCommand,
+		p.LiveOnSample,
 		p.LiveOnSyscall,
 		p.LiveOnTimer,
+		p.LiveWhere,
 	)
 }
 

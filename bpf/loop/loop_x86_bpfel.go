@@ -38,6 +38,7 @@ const (
 	loopProgKshmCommand   = "kshm_command"
 	loopProgKshmKick      = "kshm_kick"
 	loopProgLoopProduce   = "loop_produce"
+	loopProgLoopRevoke    = "loop_revoke"
 	loopVarKshmArenaSize  = "kshm_arena_size"
 	loopVarKshmArenaStart = "kshm_arena_start"
 	loopVarKshmBatch      = "kshm_batch"
@@ -89,6 +90,7 @@ type loopProgramSpecs struct {
 	KshmCommand *ebpf.ProgramSpec `ebpf:"kshm_command"`
 	KshmKick    *ebpf.ProgramSpec `ebpf:"kshm_kick"`
 	LoopProduce *ebpf.ProgramSpec `ebpf:"loop_produce"`
+	LoopRevoke  *ebpf.ProgramSpec `ebpf:"loop_revoke"`
 }
 
 // loopMapSpecs contains maps before they are loaded into the kernel.
@@ -169,6 +171,7 @@ type loopPrograms struct {
 	KshmCommand *ebpf.Program `ebpf:"kshm_command"`
 	KshmKick    *ebpf.Program `ebpf:"kshm_kick"`
 	LoopProduce *ebpf.Program `ebpf:"loop_produce"`
+	LoopRevoke  *ebpf.Program `ebpf:"loop_revoke"`
 }
 
 func (p *loopPrograms) Close() error {
@@ -176,6 +179,7 @@ func (p *loopPrograms) Close() error {
 		p.KshmCommand,
 		p.KshmKick,
 		p.LoopProduce,
+		p.LoopRevoke,
 	)
 }
 

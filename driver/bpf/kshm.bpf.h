@@ -42,6 +42,9 @@
 #define kshm_read(p) (*(const volatile __typeof__(*(p)) *)(p))
 #define kshm_write(p, v) (*(volatile __typeof__(*(p)) *)(p) = (v))
 
+/* What interrupts a producer takes another slot. */
+#define KSHM_RING_NESTED 0
+
 /*
  * Atomic operations that return the old value are full barriers in eBPF. The
  * compiler has none that loads with order: on x86 none is needed, elsewhere
@@ -165,7 +168,8 @@ struct kshm_state {
 	kshm_u64 events;   /* raised: doorbells that were tried */
 	kshm_u64 failures; /* doorbells that were not accepted */
 	kshm_u64 ticks;	   /* of the timer */
-	kshm_u64 pad1[4];
+	kshm_u64 revoked;  /* by kshm_revoke() */
+	kshm_u64 pad1[3];
 };
 
 struct {
@@ -222,6 +226,14 @@ KSHM_INLINE unsigned char KSHM_SHARED *kshm_memory(const struct kshm_state *c)
 	return (unsigned char KSHM_SHARED *)c->base;
 }
 
+/* Ring: the program looks at the state. Returns 0 if the doorbell was accepted. */
+KSHM_INLINE long kshm_doorbell_ring(void)
+{
+	kshm_u64 nothing = 0;
+
+	return kshm_bpf_output(&kshm_doorbell, &nothing, sizeof(nothing), KSHM_RB_FORCE_WAKEUP);
+}
+
 /*
  * Raise an event: whoever waits for one wakes. Returns 0 if the doorbell was
  * accepted.
@@ -234,15 +246,30 @@ KSHM_INLINE unsigned char KSHM_SHARED *kshm_memory(const struct kshm_state *c)
 KSHM_ONCE int kshm_notify(void)
 {
 	struct kshm_state *c = kshm_share();
-	kshm_u64 n;
 
 	if (!c)
 		return -1;
-	n = __sync_fetch_and_add(&c->events, 1);
-	if (!kshm_bpf_output(&kshm_doorbell, &n, sizeof(n), KSHM_RB_FORCE_WAKEUP))
+	__sync_fetch_and_add(&c->events, 1);
+	if (!kshm_doorbell_ring())
 		return 0;
 	__sync_fetch_and_add(&c->failures, 1);
 	return -1;
+}
+
+/*
+ * Take the share back, in any context: no program begins to use the memory any
+ * more, and whoever shares it is told that it was revoked. Those that use it
+ * already finish; the caller may be one.
+ */
+KSHM_ONCE int kshm_revoke(void)
+{
+	struct kshm_state *c = kshm_share();
+
+	if (!c || !kshm_read(&c->live) || kshm_xchg(&c->revoked, 1))
+		return 0;
+	kshm_publish(&c->live, 0);
+	kshm_doorbell_ring();
+	return 0;
 }
 
 /* A ring is corrupt: the first one is reported, and the program ends the share. */
@@ -253,7 +280,7 @@ KSHM_ONCE int kshm_report(kshm_u32 why, kshm_u64 offset)
 	if (!c || kshm_cas(&c->corrupt_why, 0, why))
 		return 0;
 	c->corrupt_offset = offset;
-	kshm_notify();
+	kshm_doorbell_ring();
 	return 0;
 }
 
@@ -405,7 +432,7 @@ KSHM_INLINE void KSHM_SHARED *kshm_reserve(struct kshm_slot *s, kshm_u32 length)
 	/* What kshm_producer_reserve() finds in most cases, without a call. */
 	if (size > r->capacity - at || size > p->limit - r->position || size > r->capacity / 2)
 		return (void KSHM_SHARED *)kshm_reserve_at(s, length);
-	kshm_write(&p->busy, 1);
+	p->busy = 1;
 	p->skip = 0;
 	p->reserved = length;
 	return r->data + at + KSHM_RECORD_HEADER;
@@ -489,6 +516,8 @@ KSHM_INLINE void kshm_input_exit(struct kshm_input *in)
 	kshm_give(&in->state);
 }
 
+#define KSHM_ESHUTDOWN (-108)
+
 /* What a kick does: KSHM_KICK { ...; return 0; } */
 #define KSHM_KICK                                                  \
 	KSHM_INLINE int kshm_on_kick(void);                        \
@@ -498,6 +527,8 @@ KSHM_INLINE void kshm_input_exit(struct kshm_input *in)
 		struct kshm_state *c = kshm_share();             \
                                                                    \
 		(void)ctx;                                         \
+		if (c && kshm_read(&c->revoked))                   \
+			return KSHM_ESHUTDOWN;                     \
 		if (!c || !kshm_read(&c->live))                    \
 			return 0;                                  \
 		__sync_fetch_and_add(&c->kicks, 1);                \

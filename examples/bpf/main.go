@@ -4,7 +4,7 @@
 
 // Bpf shows the programs that begin and end on this machine, as the running
 // kernel tells them: nothing is installed. It takes the rights to load eBPF
-// programs, and Linux 6.9 or later.
+// programs, and Linux 6.10 or later.
 //
 //	sudo go run ./examples/bpf
 package main

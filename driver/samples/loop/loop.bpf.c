@@ -122,3 +122,11 @@ KSHM_KICK
 		loop_ring(n);
 	return 0;
 }
+
+/* What a driver may do at any time. */
+SEC("syscall")
+int loop_revoke(void *ctx)
+{
+	(void)ctx;
+	return kshm_revoke();
+}

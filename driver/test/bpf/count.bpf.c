@@ -44,3 +44,10 @@ int count_timer(void *args)
 	(void)args;
 	return count(1);
 }
+
+SEC("perf_event")
+int count_sample(void *ctx)
+{
+	(void)ctx;
+	return count(2);
+}

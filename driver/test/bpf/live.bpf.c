@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * live.bpf.c - records from hooks of the running kernel: system calls, and the
- * timer interrupt, which also comes in the middle of the other's records.
+ * timer interrupt, which also comes in the middle of the other's records; and
+ * samples of whatever perf event a test attaches them to.
  */
 #include "../../bpf/kshm.bpf.h"
 #include "../../bpf/kshm_loop.bpf.h"
@@ -15,7 +16,7 @@ struct live_record {
 	kshm_u64 ns;
 	kshm_u64 sequence; /* of its CPU; a gap is a drop */
 	kshm_u32 cpu;
-	kshm_u32 source; /* 0: system call, 1: timer interrupt */
+	kshm_u32 source; /* 0: system call, 1: timer interrupt, 2: sample */
 	kshm_u64 check;	 /* sequence with all bits turned; the rest are sequences */
 };
 
@@ -75,5 +76,24 @@ int live_on_timer(void *args)
 	(void)args;
 	if (live_ours())
 		live_produce(1);
+	return 0;
+}
+
+SEC("perf_event")
+int live_on_sample(void *ctx)
+{
+	(void)ctx;
+	if (live_ours())
+		live_produce(2);
+	return 0;
+}
+
+/* Where CPU *at takes its next number: each record writes that word. */
+SEC("syscall")
+int live_where(kshm_u64 *at)
+{
+	kshm_u32 cpu = *at;
+
+	*at = (kshm_u64)kshm_bpf_lookup(&live_next, &cpu);
 	return 0;
 }

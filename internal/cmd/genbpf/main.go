@@ -30,6 +30,7 @@ var objects = []object{
 	{"bpf/sum", "driver/samples/sum/sum.bpf.c", "sum", nil},
 	{"bpf/live", "driver/test/bpf/live.bpf.c", "live", nil},
 	{"bpf/live", "driver/test/bpf/count.bpf.c", "count", nil},
+	{"bpf/live", "driver/test/bpf/poll.bpf.c", "poll", nil},
 	{"internal/bench/rival", "driver/test/bpf/rival.bpf.c", "rival", nil},
 	{"examples/bpf", "examples/bpf/events.bpf.c", "events", nil},
 }
