@@ -123,7 +123,7 @@ test-calls: build/vmrun ## ten million records through a ring, without a system 
 .PHONY: test-uml
 test-uml: build/vmrun ## the virtual machine's own tests and the rings' in user-mode Linux
 	$(DEPS) build-module -strict -kernel uml-7.2 $(MODULES)
-	KSHM_VM=uml-7.2 go test -count=1 -v ./internal/vm ./internal/bench -run '^Test(ExitStatus|SignalStatus|Faults|RunIn)$$'
+	KSHM_VM=uml-7.2 go test -count=1 -v -timeout 30m ./internal/vm ./internal/bench -run '^Test(ExitStatus|SignalStatus|Faults|RunIn)$$'
 	$(call in,uml-7.2) -v -run '^Test(RingEcho|RingSleepWake|ShareRefusesBadRings|EightProducers|Rival.*|Conformance)$$' ./driver/test/linux
 
 # What a share costs, beside io_uring and bare pinning. Numbers for docs/ want a

@@ -50,6 +50,15 @@ type work struct {
 	run      func(ctx context.Context, c trialCase) (result, error)
 }
 
+// size is that of its records, in bytes, and whether it takes part in a turn.
+// What asks how long one word takes, on its own, has its turn once for all sizes.
+func (w work) size(turn int, o Options) (int, bool) {
+	if w.workload == trip || w.workload == bare {
+		return 8, turn == o.Sizes[0]
+	}
+	return turn, true
+}
+
 type trialCase struct {
 	size, batch int
 	trial       time.Duration
@@ -120,7 +129,6 @@ func (s *samples) round(ctx context.Context, o Options, bed bed, works []work, t
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	c := trialCase{size: turn.size, batch: turn.batch, trial: o.Trial}
 	var err error
 	turn.probe, err = bed.probe()
 	if err != nil {
@@ -128,13 +136,14 @@ func (s *samples) round(ctx context.Context, o Options, bed bed, works []work, t
 	}
 	turn.rates, turn.cpu = map[string]float64{}, map[string][2]float64{}
 	for _, w := range works {
+		size, ok := w.size(turn.size, o)
 		for _, b := range w.batches {
-			if b != turn.batch {
+			if b != turn.batch || !ok {
 				continue
 			}
-			r, err := w.run(ctx, c)
+			r, err := w.run(ctx, trialCase{size: size, batch: b, trial: o.Trial})
 			if err != nil {
-				return fmt.Errorf("bench: %s, %s, %d bytes, batch %d: %w", w.workload, w.peer, turn.size, turn.batch, err)
+				return fmt.Errorf("bench: %s, %s, %d bytes, batch %d: %w", w.workload, w.peer, size, b, err)
 			}
 			turn.rates[w.workload+" "+w.peer] = r.rate()
 			turn.cpu[w.workload+" "+w.peer] = r.cpuPerRecord()

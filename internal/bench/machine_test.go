@@ -6,7 +6,6 @@ package bench
 
 import (
 	"bytes"
-	"context"
 	"os"
 	"slices"
 	"strings"
@@ -26,10 +25,8 @@ func TestRunIn(t *testing.T) {
 	if len(machines) != 1 {
 		t.Skipf("nothing is measured on kernel %s (KSHM_VM)", kernel)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-	defer cancel()
 	o := Options{Rounds: 1, Trial: time.Millisecond, Sizes: []int{64}, CPUs: [2]int{0, 1}, Log: t.Output()}
-	report, err := RunIn(ctx, o, machines[0], "../..")
+	report, err := RunIn(t.Context(), o, machines[0], "../..")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -104,8 +104,10 @@ func (s *samples) report(o Options) *Report {
 	for _, regime := range []string{"near", "far"} {
 		for _, size := range o.Sizes {
 			for _, w := range s.works {
+				of, ok := w.size(size, o)
 				for _, batch := range w.batches {
-					if row, ok := s.row(w, size, batch, regime); ok {
+					if row, measured := s.row(w, size, batch, regime); ok && measured {
+						row.Size = of
 						r.Rows = append(r.Rows, row)
 					}
 				}
