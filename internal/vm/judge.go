@@ -56,7 +56,7 @@ var splat = regexp.MustCompile(`(?m)^.*(?:` + strings.Join([]string{
 	`refcount_t:`, `list_(?:add|del) corruption`, `usercopy: Kernel memory`, `detected buffer overflow`,
 	`rcu:.*detected stalls?`, `self-detected stall`, `soft lockup`, `hard LOCKUP`, `blocked for more than \d+ seconds`,
 	`INFO: (?:possible|task|trying to register|inconsistent)`, `possible (?:circular|recursive) locking`, `suspicious RCU usage`, `DEBUG_LOCKS_WARN_ON`, `ODEBUG:`,
-	`unreferenced object`, `kmemleak: \d+ new`, `Bad page state`, `pagealloc:`, `Bad rss-counter`, `bad pmd|bad pte`, `Objects remaining in`, `still has objects`, `page allocation failure: .*order`, `leaked (?:lock|atomic|RCU)`, `kernel tried to execute`,
+	`unreferenced object`, `kmemleak: \d+ new`, `kmemleak: .*(?:disabled|[Cc]annot)`, `Bad page state`, `pagealloc:`, `Bad rss-counter`, `bad pmd|bad pte`, `Objects remaining in`, `still has objects`, `page allocation failure: .*order`, `leaked (?:lock|atomic|RCU)`, `kernel tried to execute`,
 	`Kernel panic`, `stack-protector:`,
 }, "|") + `).*$`)
 

@@ -103,7 +103,7 @@ func kernelParameters(o Options) []string {
 		p = append(p, clockParameters()...)
 	}
 	if o.Kernel.Debug { // slow: on a busy host it is taken for stuck
-		p = append(p, "rcupdate.rcu_cpu_stall_timeout=300", "watchdog_thresh=60")
+		p = append(p, "rcupdate.rcu_cpu_stall_timeout=300", "watchdog_thresh=60", "page_poison=1")
 	}
 	if o.HugePages > 0 {
 		p = append(p, fmt.Sprintf("hugepages=%d", o.HugePages))

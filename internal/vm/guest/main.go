@@ -68,6 +68,7 @@ func run(w *wire.Writer) (r wire.Report) {
 		r.Failure = err.Error()
 		return r
 	}
+	lookForLeaksLater()
 	pins, taint := pinned(), tainted()
 	loaded, err := insmod(job.Modules)
 	if err != nil {

@@ -39,6 +39,7 @@ var boots = map[string][]boot{
 	"debug-6.12": {
 		{"none", nil, nil},
 		{"many", []bug{
+			{"rcu-unprotected", `WARNING: suspicious RCU usage`},
 			{"lock-inversion", `WARNING: possible circular locking dependency detected`},
 			{"sleep-in-atomic", `BUG: sleeping function called from invalid context`},
 			{"use-after-free", `BUG: KASAN: slab-use-after-free in use_after_free`},
@@ -50,15 +51,18 @@ var boots = map[string][]boot{
 			{"bool", `UBSAN: invalid-load`},
 			{"refcount", `refcount_t: decrement hit 0`},
 			{"free-active-timer", `ODEBUG: free active .* object type: timer_list`},
-			{"free-active-work", `ODEBUG: free active .* object type: (?:timer_list|work_struct)`},
+			{"free-active-work", `ODEBUG: free active .* object type: work_struct`},
+			{"call-rcu-twice", `ODEBUG: activate active .* object type: rcu_head`},
+			{"processor-unprotected", `BUG: using smp_processor_id\(\) in preemptible`},
 			{"free-page-write", `pagealloc: (?:memory corruption|single bit error)`},
 			{"hung-task", `INFO: task commit:\d+ blocked for more than`},
 			{"soft-lockup", `BUG: soft lockup`},
 		}, vm.ErrSplat},
 		{"interrupt", []bug{{"lock-in-interrupt", `WARNING: inconsistent lock state`}}, vm.ErrSplat},
 		{"leak", []bug{{"leak", ``}}, vm.ErrMemoryLeak},
+		{"leaks not looked for", []bug{{"kmemleak-off", ``}}, vm.ErrMemoryLeak},
 		{"list", []bug{{"list", `list_add corruption`}}, vm.ErrPanic},
-		{"vmap", []bug{{"vmap-after-unmap", `BUG: KASAN: .* in vmap_after_unmap|BUG: unable to handle page fault`}}, vm.ErrPanic},
+		{"vmap", []bug{{"vmap-after-unmap", `BUG: KASAN: .* in vmap_after_unmap`}}, vm.ErrPanic},
 		{"page", []bug{{"page-refcount", `VM_BUG_ON_PAGE|BUG: Bad page`}}, vm.ErrPanic},
 		{"page table", []bug{{"page-table", `kernel BUG at mm/page_table_check.c`}}, vm.ErrPanic},
 	},
@@ -133,7 +137,7 @@ func prepare(t *testing.T, name string) (vm.Kernel, string) {
 func (b boot) run(t *testing.T, kernel vm.Kernel, module, program string) (caught int) {
 	o := vm.Options{
 		Kernel: kernel, Program: program, Modules: []vm.Module{{Path: module}}, Progress: os.Stderr,
-		Cmdline: []string{"kasan_multi_shot", "page_poison=1"},
+		Cmdline: []string{"kasan_multi_shot"},
 	}
 	for _, bug := range b.bugs {
 		o.Args = append(o.Args, bug.name)

@@ -3,8 +3,10 @@
 #include <linux/delay.h>
 #include <linux/jiffies.h>
 #include <linux/mutex.h>
+#include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
+#include <linux/smp.h>
 #include <linux/spinlock.h>
 #include <linux/timer.h>
 #include <linux/workqueue.h>
@@ -73,19 +75,56 @@ static void free_active_timer(void)
 	kfree(timer);
 }
 
+static void slow_work(struct work_struct *work)
+{
+	msleep(500);
+}
+
 static void no_work(struct work_struct *work)
 {
 }
 
+/* Queued behind a slow one, so that it is still queued when it is freed. */
 static void free_active_work(void)
 {
-	struct delayed_work *work = kmalloc(sizeof(*work), GFP_KERNEL);
+	struct workqueue_struct *queue = alloc_ordered_workqueue("seeded", 0);
+	struct work_struct *work = kmalloc(sizeof(*work), GFP_KERNEL);
+	static DECLARE_WORK(slow, slow_work);
 
-	if (!work)
-		return;
-	INIT_DELAYED_WORK(work, no_work);
-	schedule_delayed_work(work, 1000 * HZ);
+	if (queue && work) {
+		INIT_WORK(work, no_work);
+		queue_work(queue, &slow);
+		queue_work(queue, work);
+	}
 	kfree(work);
+	if (queue)
+		destroy_workqueue(queue);
+}
+
+static void no_callback(struct rcu_head *head)
+{
+}
+
+static void call_rcu_twice(void)
+{
+	static struct rcu_head head;
+
+	call_rcu(&head, no_callback);
+	call_rcu(&head, no_callback);
+	rcu_barrier();
+}
+
+static int nobody;
+static int __rcu *protected = (int __rcu *)&nobody;
+
+static void rcu_unprotected(void)
+{
+	READ_ONCE(*rcu_dereference(protected));
+}
+
+static void processor_unprotected(void)
+{
+	pr_info("seeded: on processor %u, perhaps\n", smp_processor_id());
 }
 
 /* The test has had the watchdog told to bark after a second or two. */
@@ -115,6 +154,9 @@ const struct seeded_bug seeded_context[] = {
 	{ "sleep-in-atomic", sleep_in_atomic },
 	{ "free-active-timer", free_active_timer },
 	{ "free-active-work", free_active_work },
+	{ "call-rcu-twice", call_rcu_twice },
+	{ "rcu-unprotected", rcu_unprotected },
+	{ "processor-unprotected", processor_unprotected },
 	{ "hung-task", hung_task },
 	{ "soft-lockup", soft_lockup },
 	{}

@@ -27,12 +27,16 @@ const (
 )
 
 // setFile writes a file of the kernel's; a kernel without it has no such weather.
+// The system calls are bare: one of these files says EAGAIN when it could not do
+// all that was asked for, after which package os would wait for another chance.
 func setFile(path, value string) syscall.Errno {
-	err := os.WriteFile(path, []byte(value), 0)
-	if errno, ok := errors.AsType[syscall.Errno](err); ok {
-		return errno
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err == nil {
+		_, err = unix.Write(fd, []byte(value))
+		unix.Close(fd)
 	}
-	return 0
+	errno, _ := errors.AsType[syscall.Errno](err)
+	return errno
 }
 
 func (l *lane) doCPU(a *[script.MaxArgs]uint32) syscall.Errno {

@@ -26,7 +26,13 @@ func main() {
 	}
 }
 
+// commit has one bug committed. One is not the module's: somebody turns off
+// what would find leaks.
 func commit(bug string) error {
+	if bug == "kmemleak-off" {
+		os.WriteFile("/dev/kmsg", []byte("seeded: begin "+bug), 0)
+		return os.WriteFile("/sys/kernel/debug/kmemleak", []byte("off"), 0)
+	}
 	if limit := impatience[bug]; limit != "" {
 		usual, err := os.ReadFile(limit)
 		if err != nil {
