@@ -159,7 +159,7 @@ static NTSTATUS KshmStats(PKSHM_DEVICE Device, PIRP Irp)
 	struct kshm_stats *stats = Irp->AssociatedIrp.SystemBuffer;
 	ULONG room = IoGetCurrentIrpStackLocation(Irp)
 			     ->Parameters.DeviceIoControl.OutputBufferLength;
-	struct kshm_ring_counters rings[2] = {{0}, {0}};
+	struct kshm_ring_counters rings[2];
 	PKSHM_BODY body;
 	NTSTATUS status;
 	KIRQL irql;
@@ -182,11 +182,11 @@ static NTSTATUS KshmStats(PKSHM_DEVICE Device, PIRP Irp)
 	stats->pinned = body->Charged;
 	stats->corrupt_offset = body->CorruptOffset;
 	stats->corrupt_why = body->CorruptWhy;
+	KshmRingStats(body, rings);
 	KeReleaseSpinLock(&Device->Lock, irql);
 	stats->kicks = InterlockedCompareExchange64(&body->Kicks, 0, 0);
 	stats->events = InterlockedCompareExchange64(&body->Events, 0, 0);
 	stats->wakes = InterlockedCompareExchange64(&body->Wakes, 0, 0);
-	KshmRingStats(&body->Share, rings);
 	RtlCopyMemory(stats->rings, rings, room - KSHM_STATS_1_0);
 	Irp->IoStatus.Information = room;
 	KshmRelease(body);
@@ -209,15 +209,18 @@ static NTSTATUS KshmOwnCode(PKSHM_DEVICE Device, PIRP Irp)
 {
 	PIO_STACK_LOCATION stack = IoGetCurrentIrpStackLocation(Irp);
 	ULONG code = stack->Parameters.DeviceIoControl.IoControlCode;
+	ULONG in = stack->Parameters.DeviceIoControl.InputBufferLength;
 	ULONG room = stack->Parameters.DeviceIoControl.OutputBufferLength;
+	PUCHAR buffer = Irp->AssociatedIrp.SystemBuffer;
 	ULONG length = room;
 	NTSTATUS status;
 
 	if (Device->Driver->Control == NULL || (code & 3) != KSHM_METHOD_BUFFERED)
 		return STATUS_INVALID_DEVICE_REQUEST;
-	status = KshmVerdict(Device->Driver->Control(
-		code, Irp->AssociatedIrp.SystemBuffer,
-		stack->Parameters.DeviceIoControl.InputBufferLength, &length));
+	/* The system clears nothing: what the driver leaves alone must not tell of others. */
+	if (room > in)
+		RtlZeroMemory(buffer + in, room - in);
+	status = KshmVerdict(Device->Driver->Control(code, buffer, in, &length));
 	if (!NT_SUCCESS(status))
 		return status;
 	Irp->IoStatus.Information = length <= room ? length : room;

@@ -57,6 +57,7 @@ static VOID NTAPI KshmEndRoutine(PDEVICE_OBJECT Object, PVOID Context)
 	KeAcquireSpinLock(&device->Lock, &irql);
 	body->Ended = TRUE;
 	body->Charged = 0;
+	KshmShed(body);
 	KeReleaseSpinLock(&device->Lock, irql);
 	KshmEndWaits(body);
 	if (body->Event != NULL)

@@ -101,6 +101,17 @@ VOID KshmWaiterCancelled(PIRP Irp, PVOID Owner)
 	KshmRelease(Owner);
 }
 
+/* Lock held. */
+static BOOLEAN KshmHasRoomToWait(PKSHM_BODY Body)
+{
+	PLIST_ENTRY e;
+	ULONG waits = 0;
+
+	for (e = Body->Waiters.Irps.Flink; e != &Body->Waiters.Irps; e = e->Flink)
+		waits++;
+	return waits < KSHM_MAX_WAITS;
+}
+
 NTSTATUS KshmWait(PKSHM_DEVICE Device, PIRP Irp)
 {
 	PIO_STACK_LOCATION stack = IoGetCurrentIrpStackLocation(Irp);
@@ -122,6 +133,8 @@ NTSTATUS KshmWait(PKSHM_DEVICE Device, PIRP Irp)
 	} else if (KshmEvents(body) > wait->events) {
 		wait->events = KshmEvents(body);
 		Irp->IoStatus.Information = sizeof(*wait);
+	} else if (!KshmHasRoomToWait(body)) {
+		status = STATUS_QUOTA_EXCEEDED;
 	} else {
 		IoMarkIrpPending(Irp);
 		status = STATUS_PENDING;

@@ -11,7 +11,8 @@
 #include "kshm_kit.h"
 
 #define KSHM_TAG 0x6d68734b /* "Kshm" */
-#define KSHM_REMEMBER 64    /* ended shares per open whose statistics can still be read */
+#define KSHM_REMEMBER 4     /* ended shares per open whose statistics can still be read */
+#define KSHM_MAX_WAITS 64   /* pended WAITs per share: each event looks at all of them */
 #define KSHM_PATIENCE 5     /* seconds until a wait for a driver is complained about */
 
 /* rundown.c: counts users until it is closed, then tells when the last has left. */
@@ -87,8 +88,8 @@ typedef struct _KSHM_BODY {
 	KSHM_RUNDOWN Users; /* the driver's brackets: drained after Stop */
 	PIO_WORKITEM EndItem;
 	PIO_WORKITEM WorkItem;
-	volatile LONG WorkWanted;
-	KEVENT Gone; /* the request has completed */
+	volatile LONG WorkState; /* work.c */
+	KEVENT Gone;             /* the request has completed */
 	PKEVENT Event;
 	KSHM_PENDING Waiters;
 	KDPC Dpc;
@@ -97,7 +98,8 @@ typedef struct _KSHM_BODY {
 	ULONG64 MapTime; /* nanoseconds */
 	ULONG64 CorruptOffset;
 	ULONG CorruptWhy;
-	PVOID Seam; /* seam_*.c's own */
+	struct kshm_ring_counters Counted[2]; /* of the rings, once ended: they are gone */
+	PVOID Seam;                           /* seam_*.c's own */
 } KSHM_BODY, *PKSHM_BODY;
 
 #define KSHM_PRIV_OFFSET ((sizeof(KSHM_BODY) + 15) & ~(SIZE_T)15)
@@ -132,12 +134,14 @@ NTSTATUS KshmReserve(PKSHM_BODY Body);
 /* share.c */
 NTSTATUS KshmShare(PKSHM_DEVICE Device, PIRP Irp, ULONG Access);
 PKSHM_BODY KshmFind(PKSHM_DEVICE Device, PKSHM_FILE File, kshm_u64 Cookie);
+VOID KshmShed(PKSHM_BODY Body);
 VOID KshmRelease(PKSHM_BODY Body);
 
 /* ring.c */
 NTSTATUS KshmCheckRings(const KSHM_DRIVER *Driver, const struct kshm_share_args *Args);
 NTSTATUS KshmMakeRings(PKSHM_BODY Body, const struct kshm_share_args *Args);
-VOID KshmRingStats(const KSHM_SHARE *Share, struct kshm_ring_counters Sum[2]);
+VOID KshmRingStats(PKSHM_BODY Body, struct kshm_ring_counters Sum[2]);
+VOID KshmFreeRings(PKSHM_BODY Body);
 
 /* end.c */
 VOID KshmDrain(PKSHM_BODY Body);

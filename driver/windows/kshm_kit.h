@@ -88,7 +88,8 @@ typedef struct _KSHM_DRIVER {
 	VOID (*Stop)(PKSHM_SHARE Share, enum kshm_reason Reason);
 	/*
 	 * A METHOD_BUFFERED code of the driver's own. Input and output are the same Buffer;
-	 * *OutLength is its room on entry and the bytes written to it on return.
+	 * *OutLength is its room on entry and the bytes written to it on return. What is
+	 * beyond the input is zero.
 	 */
 	NTSTATUS (*Control)(ULONG Code, PVOID Buffer, ULONG InLength, PULONG OutLength);
 	/* The image is about to go; no share exists. */

@@ -47,8 +47,8 @@ static VOID KshmAttach(PKSHM_BODY Body, PKSHM_RING Ring, const struct kshm_ring_
 		kshm_consumer_init(&Ring->Consumer, Body->Share.Base, Group, Index);
 }
 
-/* For STATS, from the sides' own counters; the page that shows them is no source. */
-VOID KshmRingStats(const KSHM_SHARE *Share, struct kshm_ring_counters Sum[2])
+/* From the sides' own counters; the page that shows them is no source. */
+static VOID KshmAddUp(const KSHM_SHARE *Share, struct kshm_ring_counters Sum[2])
 {
 	ULONG i;
 
@@ -60,7 +60,25 @@ VOID KshmRingStats(const KSHM_SHARE *Share, struct kshm_ring_counters Sum[2])
 					&Sum[KSHM_RING_TO_KERNEL]);
 }
 
-/* Before the driver's Share, on mapped memory. KshmRelease frees the rings. */
+/* Lock held. For STATS. */
+VOID KshmRingStats(PKSHM_BODY Body, struct kshm_ring_counters Sum[2])
+{
+	RtlCopyMemory(Sum, Body->Counted, sizeof(Body->Counted));
+	KshmAddUp(&Body->Share, Sum);
+}
+
+/* Lock held, or nobody else has the body. What STATS shows of the rings stays. */
+VOID KshmFreeRings(PKSHM_BODY Body)
+{
+	if (Body->Share.Rings == NULL)
+		return;
+	KshmAddUp(&Body->Share, Body->Counted);
+	ExFreePoolWithTag(Body->Share.Rings, KSHM_TAG);
+	Body->Share.Rings = NULL;
+	Body->Share.RingCount = 0;
+}
+
+/* Before the driver's Share, on mapped memory. KshmShed frees the rings. */
 NTSTATUS KshmMakeRings(PKSHM_BODY Body, const struct kshm_share_args *Args)
 {
 	ULONG count = KshmCountRings(Args), group, i;

@@ -60,17 +60,30 @@ static NTSTATUS KshmCreateBody(PKSHM_DEVICE Device, PIRP Irp,
 	return STATUS_SUCCESS;
 }
 
+static VOID KshmFreeItem(PIO_WORKITEM *Item)
+{
+	if (*Item != NULL)
+		IoFreeWorkItem(*Item);
+	*Item = NULL;
+}
+
+/*
+ * Lock held, or nobody else has the body. What only a live share needs goes: an ended one that
+ * is remembered is charged to nobody.
+ */
+VOID KshmShed(PKSHM_BODY Body)
+{
+	KshmFreeItem(&Body->EndItem); /* may be the one that runs: a routine may free its own */
+	KshmFreeItem(&Body->WorkItem);
+	KshmFreeRings(Body);
+}
+
 /* IRQL <= DISPATCH_LEVEL, with or without the lock. */
 VOID KshmRelease(PKSHM_BODY Body)
 {
 	if (InterlockedDecrement(&Body->References) != 0)
 		return;
-	if (Body->EndItem != NULL)
-		IoFreeWorkItem(Body->EndItem);
-	if (Body->WorkItem != NULL)
-		IoFreeWorkItem(Body->WorkItem);
-	if (Body->Share.Rings != NULL)
-		ExFreePoolWithTag(Body->Share.Rings, KSHM_TAG);
+	KshmShed(Body);
 	ExFreePoolWithTag(Body, KSHM_TAG);
 }
 

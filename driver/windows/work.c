@@ -4,28 +4,32 @@
  */
 #include "kit.h"
 
+/*
+ * A state, not a count: however often Work is asked for, nothing wraps. Whoever takes it from
+ * IDLE queues the item, and leaves it a place in Calls.
+ */
+enum { IDLE, CALLING, WANTED };
+
 static VOID NTAPI KshmWorkRoutine(PDEVICE_OBJECT Object, PVOID Context)
 {
 	PKSHM_BODY body = Context;
-	LONG served;
 
 	UNREFERENCED_PARAMETER(Object);
 	do {
-		served = InterlockedCompareExchange(&body->WorkWanted, 0, 0);
+		InterlockedExchange(&body->WorkState, CALLING);
 		body->Device->Driver->Work(&body->Share);
-	} while (InterlockedExchangeAdd(&body->WorkWanted, -served) != served);
+	} while (InterlockedCompareExchange(&body->WorkState, IDLE, CALLING) != CALLING);
 	KshmRundownExit(&body->Calls);
 	KshmRelease(body);
 }
 
-/* Who raises WorkWanted from 0 queues the item, and leaves it a place in Calls. */
 VOID KshmQueue(PKSHM_SHARE Share)
 {
 	PKSHM_BODY body = KshmBody(Share);
 
 	if (body->Device->Driver->Work == NULL || !KshmRundownEnter(&body->Calls))
 		return;
-	if (InterlockedIncrement(&body->WorkWanted) != 1) {
+	if (InterlockedExchange(&body->WorkState, WANTED) != IDLE) {
 		KshmRundownExit(&body->Calls);
 		return;
 	}

@@ -46,6 +46,7 @@ func TestAddress(t *testing.T) {
 	pass(t, program, "cases", "cases.txt")
 	pass(t, program, "codes")
 	pass(t, program, "rings")
+	pass(t, program, "bounds")
 	pass(t, program, "fail")
 	pass(t, program, "meet", "2", length("1", "29"))
 	pass(t, program, "storm", length("1000000", "60000"), "8")
@@ -56,6 +57,7 @@ func TestThread(t *testing.T) {
 	program := newBuild(t, kitSources(t), thread...).link(t, "nt", nil)
 	pass(t, program, "codes")
 	pass(t, program, "rings")
+	pass(t, program, "bounds")
 	pass(t, program, "fail")
 	pass(t, program, "storm", length("1000000", "40000"), "8")
 }

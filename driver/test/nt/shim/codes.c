@@ -468,7 +468,7 @@ static void test_ended(void)
 		CHECK(call_stats(file, 1000 + i, &stats) == STATUS_SUCCESS);
 		CHECK(stats.reason == KSHM_END_DONE && stats.pinned == 0);
 		CHECK(call_stats(file, 1000, &stats) ==
-		      (i < 64 ? STATUS_SUCCESS : STATUS_NOT_FOUND));
+		      (i < 4 ? STATUS_SUCCESS : STATUS_NOT_FOUND));
 	}
 	CHECK(share_begin(file, spare, 1199, &req) == STATUS_PENDING);
 	CHECK(call_stats(file, 1199, &stats) == STATUS_SUCCESS && stats.reason == KSHM_LIVE);

@@ -15,6 +15,7 @@ struct drv_share {
 static KSPIN_LOCK drv_lock;
 NTSTATUS drv_share_status, drv_kick_status, drv_control_status;
 bool drv_revoke_in_share;
+void (*drv_in_work)(void);
 
 /* A store into the shared memory, or a load where only that is allowed. */
 static void touch(PKSHM_SHARE share)
@@ -113,6 +114,8 @@ static VOID Work(PKSHM_SHARE share)
 		nt_bug("work", "two at a time");
 	if (d->stops)
 		nt_bug("touch after stop", "Work");
+	if (drv_in_work)
+		drv_in_work();
 	touch(share);
 	KshmNotify(share);
 	d->works--;
@@ -207,7 +210,8 @@ void drv_corrupt(PKSHM_SHARE share)
 
 static NTSTATUS Control(ULONG code, PVOID buffer, ULONG in_length, PULONG out_length)
 {
-	(void)code;
+	if (code == 0x222404)
+		return drv_control_status; /* says nothing of the length */
 	if (in_length < *out_length)
 		*out_length = in_length;
 	(void)buffer; /* an echo: input and output are the same buffer */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * main.c - the tests by name: nt cases FILE, codes, rings, meet SWITCHES STRIDE [ACTOR], fail,
- * storm N THREADS.
+ * main.c - the tests by name: nt cases FILE, codes, rings, bounds, meet SWITCHES STRIDE
+ * [ACTOR], fail, storm N THREADS.
  */
 #include "tests.h"
 #include "sched.h"
@@ -36,13 +36,15 @@ int main(int argc, char **argv)
 		test_meet(atoi(argv[2]), atoi(argv[3]), argv[4]);
 	else if (argc == 2 && !strcmp(argv[1], "rings"))
 		test_rings();
+	else if (argc == 2 && !strcmp(argv[1], "bounds"))
+		test_bounds();
 	else if (argc == 2 && !strcmp(argv[1], "fail"))
 		test_fail();
 	else if (argc == 4 && !strcmp(argv[1], "storm"))
 		test_storm(atol(argv[2]), atoi(argv[3]));
 	else
-		return fprintf(stderr, "usage: nt cases FILE | codes | rings | meet SWITCHES "
-				       "STRIDE [ACTOR] | "
+		return fprintf(stderr, "usage: nt cases FILE | codes | rings | bounds | "
+				       "meet SWITCHES STRIDE [ACTOR] | "
 				       "fail | storm OPERATIONS THREADS\n"),
 		       2;
 	return 0;

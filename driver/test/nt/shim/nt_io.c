@@ -439,7 +439,8 @@ static NTSTATUS prepare(struct nt_irp *n, const struct nt_call *call)
 	if (call->in_length > room)
 		room = call->in_length;
 	if (room) {
-		n->buffer = calloc(1, room);
+		n->buffer = malloc(room);
+		memset(n->buffer, 0xa5, room); /* beyond the input, rubbish */
 		if (call->in_length)
 			memcpy(n->buffer, call->in, call->in_length);
 		n->irp.AssociatedIrp.SystemBuffer = n->buffer;

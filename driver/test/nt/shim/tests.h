@@ -13,6 +13,7 @@ NTSTATUS DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING registry);
 extern KSHM_DRIVER drv;
 extern NTSTATUS drv_share_status, drv_kick_status, drv_control_status; /* what they answer */
 extern bool drv_revoke_in_share;
+extern void (*drv_in_work)(void);
 struct drv_share *drv_enter(struct nt_memory *memory);
 void drv_leave(struct drv_share *share);
 bool drv_call(struct nt_memory *memory, VOID (*call)(PKSHM_SHARE)); /* inside a bracket */
@@ -38,6 +39,7 @@ void settle(void); /* until the kernel has nothing left to do */
 void test_cases(const char *path);
 void test_codes(void);
 void test_rings(void);
+void test_bounds(void);
 void test_meet(int switches, int stride, const char *only);
 void test_fail(void);
 void test_storm(long operations, int threads);
