@@ -64,6 +64,15 @@ func (b *bell) Wait(ctx context.Context, seen uint64) (uint64, error) {
 	}
 }
 
+// finish says that no more rings will come, and why.
+func (b *bell) finish(why error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.end = why
+	close(b.ring)
+	b.ring = make(chan struct{})
+}
+
 // heapRing makes a ring in Go's own memory, where the race detector looks.
 func heapRing(t testing.TB, capacity int) ([]byte, ring.Group) {
 	t.Helper()

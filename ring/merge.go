@@ -19,10 +19,12 @@ import (
 //
 // A record comes out once no other ring can still produce an older one: each
 // of them shows a record, or its last record or its watermark is as new. A
-// ring that does neither is waited for, but each record at most the window,
-// counted from when it was first seen. So the order is exact if every producer
-// publishes its records, or a watermark, within the window; a record that
-// comes later still comes out, and is counted as late.
+// ring that does neither is quiet, and is waited for: for the window, counted
+// from when the wait found the record. All records that it found then are let
+// out together, and those that came in the meantime are found next; so a quiet
+// ring delays a record by at most two windows. The order is exact if every
+// producer publishes its records, or a watermark, within the window; a record
+// that comes later still comes out, and is counted as late.
 //
 // Like a Consumer, a Merger belongs to one goroutine at a time; its Consumers
 // belong to it.
@@ -32,8 +34,7 @@ type Merger struct {
 	current *lane // whose record Next returned
 	last    uint64
 	late    uint64
-	held    *lane     // whose record waits for a quiet ring
-	since   time.Time // when that began
+	held    bool // the oldest record waits for a quiet ring
 	end     error
 }
 
@@ -43,6 +44,8 @@ type lane struct {
 	rec   []byte
 	time  uint64
 	floor uint64
+	mark  uint64    // position up to which records have been found
+	found time.Time // when that was
 }
 
 // NewMerger merges rings, which all ring the same Doorbell. window is how long
@@ -103,15 +106,10 @@ func (m *Merger) pick() *lane {
 			oldest = l
 		}
 	}
-	if oldest == nil {
+	m.held = oldest != nil && m.hold(oldest)
+	if m.held {
 		return nil
 	}
-	for i := range m.lanes {
-		if m.lanes[i].mayPrecede(oldest) && m.hold(oldest) {
-			return nil
-		}
-	}
-	m.held = nil
 	return oldest
 }
 
@@ -130,12 +128,30 @@ func (l *lane) mayPrecede(other *lane) bool {
 	return l.rec == nil && (other == nil || l.floor < other.time)
 }
 
-// hold tells whether a record must still wait for a quiet ring.
-func (m *Merger) hold(l *lane) bool {
-	if m.held != l {
-		m.held, m.since = l, time.Now()
+// hold tells whether the oldest record must still wait for a quiet ring. It
+// need not once the window of any record is over, since it comes before that.
+func (m *Merger) hold(oldest *lane) bool {
+	quiet := false
+	for i := range m.lanes {
+		quiet = quiet || m.lanes[i].mayPrecede(oldest)
 	}
-	return time.Since(m.since) < m.window
+	if !quiet {
+		return false
+	}
+	now := time.Now()
+	for i := range m.lanes {
+		l := &m.lanes[i]
+		if l.rec == nil {
+			continue
+		}
+		if l.position >= l.mark {
+			l.mark, l.found = l.peer, now
+		}
+		if now.Sub(l.found) >= m.window {
+			return false
+		}
+	}
+	return true
 }
 
 // look takes the ring's next record if there is one. The watermark is loaded
@@ -162,32 +178,41 @@ func (l *lane) look() {
 func (m *Merger) Late() uint64 { return m.late }
 
 // Wait blocks until there is a record to return. A ring that is corrupt ends
-// the wait; Next goes on with the others.
+// the wait; Next goes on with the others. The records that were published
+// before the end of a share come before the error that tells of the end.
 func (m *Merger) Wait(ctx context.Context) error {
 	first := &m.lanes[0]
 	for {
 		if first.spin.until(m, 0) {
 			return nil
 		}
-		if err := m.Err(); err != nil {
+		if err := m.dead(); err != nil {
 			return err
 		}
 		if first.bell == nil {
 			return ErrNoDoorbell
 		}
 		seen := first.bell.Events()
+		err := m.flush()
 		m.each((*side).arm)
-		var err error
-		if !m.ready(0) {
+		if err == nil && !m.ready(0) {
 			err = m.sleep(ctx, first.bell, seen)
 		}
 		m.each((*side).disarm)
 		if m.ready(0) {
 			return nil
 		}
-		if err != nil {
+		if err == nil {
+			continue
+		}
+		// What failed is the Doorbell: a quiet ring is waited for in vain.
+		if ctx.Err() == nil {
+			m.current = m.oldest()
+		}
+		if m.current == nil {
 			return err
 		}
+		return nil
 	}
 }
 
@@ -198,10 +223,21 @@ func (m *Merger) ready(uint64) bool {
 	return m.current != nil
 }
 
+// flush publishes all released space: a producer that sleeps for it may be the
+// one that is waited for.
+func (m *Merger) flush() error {
+	for i := range m.lanes {
+		if err := m.lanes[i].Flush(); err != nil && m.lanes[i].corrupt == nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // sleep waits for an event, or, while a record is held back, for a part of the
 // window, since a watermark rings for nobody.
 func (m *Merger) sleep(ctx context.Context, bell Doorbell, seen uint64) error {
-	if m.held == nil {
+	if !m.held {
 		_, err := bell.Wait(ctx, seen)
 		return err
 	}
@@ -245,10 +281,18 @@ func (m *Merger) All(ctx context.Context) iter.Seq2[int, []byte] {
 
 // Err is the CorruptError of a dead ring; else what ended All; else nil.
 func (m *Merger) Err() error {
+	if err := m.dead(); err != nil {
+		return err
+	}
+	return m.end
+}
+
+// dead is the CorruptError of the first dead ring, or nil.
+func (m *Merger) dead() error {
 	for i := range m.lanes {
 		if err := m.lanes[i].err(); err != nil {
 			return err
 		}
 	}
-	return m.end
+	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"kshm/ring"
@@ -17,8 +18,15 @@ import (
 // lanes makes n rings and a merger of them.
 func lanes(t *testing.T, n int, window time.Duration) ([]byte, []*ring.Producer, *ring.Merger) {
 	t.Helper()
+	pb, cb := newBells()
+	mem, producers, m := lanesOf(t, n, 4096, window, pb, cb)
+	return mem, producers, m
+}
+
+func lanesOf(t *testing.T, n, capacity int, window time.Duration, pb, cb ring.Doorbell) ([]byte, []*ring.Producer, *ring.Merger) {
+	t.Helper()
 	var l ring.Layout
-	g, err := l.Add(ring.ToUser, n, 4096)
+	g, err := l.Add(ring.ToUser, n, capacity)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,7 +34,6 @@ func lanes(t *testing.T, n int, window time.Duration) ([]byte, []*ring.Producer,
 	if err := ring.Format(mem, g); err != nil {
 		t.Fatal(err)
 	}
-	pb, cb := newBells()
 	producers, consumers := make([]*ring.Producer, n), make([]*ring.Consumer, n)
 	for i := range n {
 		if producers[i], err = ring.NewProducer(mem, g, i, pb); err != nil {
@@ -112,6 +119,89 @@ func TestMergeWindow(t *testing.T) {
 	defer cancel()
 	if err := m.Wait(short); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Wait on empty rings: %v", err)
+	}
+}
+
+// A ring that stays silent delays all records that lie ready by one window
+// together, not each by one; those that come meanwhile by one more.
+func TestMergeWindowIsOneForAll(t *testing.T) {
+	const window, records = time.Second, 1000
+	synctest.Test(t, func(t *testing.T) {
+		pb, cb := newBells()
+		_, p, m := lanesOf(t, 3, 1<<16, window, pb, cb) // ring 2 is silent
+		fill := func(from, n int) {
+			for i := range n {
+				stamp(t, p[i%2], uint64(from+i))
+			}
+		}
+		fill(1, records)
+		start, n := time.Now(), 0
+		for _, rec := range m.All(t.Context()) {
+			if n++; binary.NativeEndian.Uint64(rec) != uint64(n) {
+				t.Fatalf("record %d has time %d", n, binary.NativeEndian.Uint64(rec))
+			}
+			if took := time.Since(start); took < window || took > 2*window {
+				t.Fatalf("record %d came after %v, window %v", n, took, window)
+			}
+			if n == 1 {
+				fill(records+1, 100) // while the others come out
+			}
+			if n == records+100 {
+				break
+			}
+		}
+		if took := time.Since(start); n != records+100 || took != 2*window {
+			t.Errorf("%d records took %v, window %v: %v", n, took, window, m.Err())
+		}
+	})
+}
+
+// What was published before the end of the share comes out before the error,
+// in order, whatever is quiet.
+func TestMergeBeforeTheEnd(t *testing.T) {
+	ended := errors.New("the share has ended")
+	for name, rings := range map[string]int{"one of two rings": 1, "both rings": 2} {
+		t.Run(name, func(t *testing.T) {
+			pb, cb := newBells()
+			_, p, m := lanesOf(t, 2, 1<<14, time.Hour, pb, cb)
+			const records = 101
+			for i := range records {
+				stamp(t, p[i%rings], uint64(i+1))
+			}
+			cb.finish(ended)
+			n := 0
+			for _, rec := range m.All(testContext(t)) {
+				if n++; binary.NativeEndian.Uint64(rec) != uint64(n) {
+					t.Fatalf("record %d has time %d", n, binary.NativeEndian.Uint64(rec))
+				}
+			}
+			if n != records || !errors.Is(m.Err(), ended) || m.Late() != 0 {
+				t.Errorf("%d of %d records, %d late, then %v", n, records, m.Late(), m.Err())
+			}
+		})
+	}
+}
+
+// A context that is done is not the end of the share: the window holds on.
+func TestMergeAfterCancel(t *testing.T) {
+	_, p, m := lanes(t, 2, time.Hour)
+	stamp(t, p[0], 10)
+	ctx, cancel := context.WithCancel(testContext(t))
+	cancel()
+	for range m.All(ctx) {
+		t.Error("a record came out before its time")
+	}
+	if !errors.Is(m.Err(), context.Canceled) {
+		t.Errorf("All ended with %v", m.Err())
+	}
+	short, cancel := context.WithTimeout(testContext(t), time.Millisecond)
+	defer cancel()
+	if err := m.Wait(short); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the next Wait: %v", err)
+	}
+	p[1].Watermark(10)
+	if err := m.Wait(testContext(t)); err != nil || next(m) != 10 {
+		t.Errorf("Wait afterwards: %v", err)
 	}
 }
 

@@ -77,15 +77,17 @@ func (s *spinner) until(w waiter, need uint64) bool {
 }
 
 // spins is how many looks take as long as a goroutine's sleep and wake-up on
-// this machine, measured once. On one processor it is no use to look.
+// this machine, measured once. On one processor it is no use to look. There is
+// a limit for clocks that stand still, as in a bubble of testing/synctest.
 var spins = sync.OnceValue(func() int {
 	if runtime.GOMAXPROCS(0) < 2 {
 		return 0
 	}
+	const limit = 1 << 16
 	looks := 0
 	budget := min(max(handOff(), 2*time.Microsecond), 50*time.Microsecond)
 	probe := never{}
-	for start := time.Now(); time.Since(start) < budget; looks += 64 {
+	for start := time.Now(); looks < limit && time.Since(start) < budget; looks += 64 {
 		look := spinner{now: 64}
 		look.until(&probe, 0)
 	}
