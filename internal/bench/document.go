@@ -113,8 +113,8 @@ Where a target is missed:
   costs; the exchange that its atomic store is takes less than a third. The row with the carrier c is the same work where the compiler inlines
   it. An offset in place of the slice that Commit moves on was not faster.
 - ck_ring and rte_ring move pointers and look at no record. With a batch of 1, what is missing near is the full barrier between a publication
-  and the look at need_wakeup, which waits until the consumer has let go of the lines: the same ring without it beats both, and loses
-  wake-ups. A barrier for the sleeper alone (membarrier) does not reach a kernel's threads and interrupts. With a batch of 32 and 64 B near,
+  and the look at need_wakeup, which waits until the consumer has let go of the lines: the same ring without it is as fast as either, and
+  loses wake-ups. A barrier for the sleeper alone (membarrier) does not reach a kernel's threads and interrupts. With a batch of 32 and 64 B near,
   it is memory: records of 72 bytes lie across cache lines, slots do not. Without the check of the header, the counters and the
   barrier the ring is as fast as with them; nor do more or fewer lines asked for in advance, lines asked for by the consumer, or space
   published later help.
