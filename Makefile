@@ -242,7 +242,8 @@ lint: ## vet for every system, staticcheck, checkpatch over Linux's C, clang-for
 	GOOS=darwin go vet $(LIBRARY)
 	GOOS=windows go vet ./...
 	GOOS=windows go vet -tags kernel,kshm_test_section ./internal/sys ./driver/test/windows
-	GOOS=windows GOARCH=arm64 go vet $(LIBRARY)
+	GOOS=windows GOARCH=arm64 go vet ./...
+	GOOS=windows GOARCH=arm64 go vet -tags kernel ./driver/test/windows
 	GOOS=windows GOARCH=386 go vet $(LIBRARY)
 	$(STATICCHECK) ./...
 	$(STATICCHECK) -tags kernel $(KERNEL_GO) ./internal/bench/sharecost
