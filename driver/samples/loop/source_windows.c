@@ -28,7 +28,7 @@ static VOID LoopFill(PLOOP_SOURCE Source, struct loop_record *Record)
 	ULONG64 *word = (ULONG64 *)(Record + 1), now = KshmNanoseconds();
 	ULONG i;
 
-	/* A caller may have read the clock before another, and got the lock after it. */
+	/* The counters of two processors may differ by a tick. */
 	if (*Source->Latest < now)
 		*Source->Latest = now;
 	Record->ns = *Source->Latest;
