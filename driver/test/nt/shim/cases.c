@@ -12,7 +12,7 @@
 #define SHARES 4
 #define JOBS 4
 
-static struct nt_proc program = {.pid = (HANDLE)100, .user = 1, .may_unload = true};
+static struct nt_proc program = {.pid = (HANDLE)100, .user = 1, .load_driver = NT_ENABLED};
 static struct nt_file *file;
 static bool open_handle, duplicated;
 static struct nt_memory *memory[SHARES];

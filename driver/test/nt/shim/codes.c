@@ -310,7 +310,7 @@ static void test_share(const struct code *c)
 	BAD(command.share.cookie = 1, STATUS_OBJECT_NAME_COLLISION, "cookie of a live share");
 	BAD(command.share.event = 4, STATUS_INVALID_HANDLE, "event: no such handle");
 	BAD(command.share.event = 3, STATUS_INVALID_HANDLE, "event: no handle at all");
-	BAD(command.share.event = (kshm_u64)-2, STATUS_INVALID_HANDLE, "event: pseudo handle");
+	BAD(command.share.event = (kshm_u64)-2, STATUS_OBJECT_TYPE_MISMATCH, "event: pseudo handle");
 	i = (uintptr_t)nt_other_handle(&program);
 	BAD(command.share.event = i, STATUS_OBJECT_TYPE_MISMATCH, "event: not an event");
 	nt_close_handle(&program, (HANDLE)i);
@@ -403,7 +403,9 @@ static void test_stop(void)
 		refuse(file, &call, STATUS_INFO_LENGTH_MISMATCH, "STOP", "with an in-buffer");
 	call = (struct nt_call){.code = KSHM_CTL_STOP};
 	refuse(file, &call, STATUS_PRIVILEGE_NOT_HELD, "STOP", "without the privilege");
-	program.may_unload = true;
+	program.load_driver = NT_DISABLED; /* as in an administrator's token, until it asks */
+	refuse(file, &call, STATUS_PRIVILEGE_NOT_HELD, "STOP", "with the privilege disabled");
+	program.load_driver = NT_ENABLED;
 	of_32_bits = true;
 	refuse(file, &call, STATUS_NOT_SUPPORTED, "STOP", "program of 32 bits");
 	of_32_bits = false;

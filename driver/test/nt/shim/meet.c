@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static struct nt_proc owner = {.pid = (HANDLE)100, .user = 1, .may_unload = true};
+static struct nt_proc owner = {.pid = (HANDLE)100, .user = 1, .load_driver = NT_ENABLED};
 static struct nt_proc other = {.pid = (HANDLE)200, .user = 1};
 static struct nt_memory *memory;
 static struct nt_file *file;

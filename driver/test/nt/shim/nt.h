@@ -27,7 +27,7 @@ struct nt_proc {
 	HANDLE pid;
 	int user;           /* stands for the SID */
 	bool wow64;         /* a 32-bit program */
-	bool may_unload;    /* holds SeLoadDriverPrivilege */
+	enum { NT_NOT_HELD, NT_DISABLED, NT_ENABLED } load_driver; /* SeLoadDriverPrivilege */
 	_Atomic int locked; /* pages */
 	struct {
 		struct nt_object *object;

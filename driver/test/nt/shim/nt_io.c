@@ -79,9 +79,20 @@ void IoMarkIrpPending(PIRP irp)
 {
 	struct nt_irp *n = CONTAINING_RECORD(irp, struct nt_irp, irp);
 
+	if (n->completed)
+		nt_bug("touch after completion", "marked as pending too late");
 	n->marked = true;
 	if (n->req)
 		n->req->pended = true;
+}
+
+/* From here on IoCancelIrp may have the routine complete the request, unless a lock stops it. */
+DRIVER_CANCEL *IoSetCancelRoutine(PIRP irp, DRIVER_CANCEL *routine)
+{
+	nt_point(__func__);
+	if (routine && !nt_me->locks && !CONTAINING_RECORD(irp, struct nt_irp, irp)->marked)
+		nt_bug("pending", "a cancel routine before the request is marked");
+	return __atomic_exchange_n(&irp->CancelRoutine, routine, __ATOMIC_SEQ_CST);
 }
 
 /* Drivers and devices. */

@@ -11,7 +11,7 @@
 
 _Atomic long nt_pool, nt_kernel_handles, nt_references, nt_items, nt_locked, nt_irps;
 _Atomic long nt_fail_in;
-struct nt_proc nt_system = {.pid = (HANDLE)4, .user = 18, .may_unload = true};
+struct nt_proc nt_system = {.pid = (HANDLE)4, .user = 18, .load_driver = NT_ENABLED};
 
 bool nt_fails(const char *where)
 {
@@ -164,6 +164,8 @@ NTSTATUS ObReferenceObjectByHandle(HANDLE handle, ACCESS_MASK access, POBJECT_TY
 		nt_bug("handle", "referenced without a type");
 	if (nt_fails(__func__))
 		return STATUS_INSUFFICIENT_RESOURCES;
+	if (handle == (HANDLE)-1 || handle == (HANDLE)-2)
+		return STATUS_OBJECT_TYPE_MISMATCH; /* the process or thread itself */
 	if ((uintptr_t)handle % 4 || i >= 8 || !nt_me->proc->handles[i].object)
 		return STATUS_INVALID_HANDLE;
 	o = nt_me->proc->handles[i].object;
@@ -269,7 +271,7 @@ BOOLEAN SeSinglePrivilegeCheck(LUID privilege, KPROCESSOR_MODE mode)
 {
 	nt_require(PASSIVE_LEVEL, __func__);
 	return privilege.LowPart == SE_LOAD_DRIVER_PRIVILEGE && mode == UserMode &&
-	       nt_me->proc->may_unload;
+	       nt_me->proc->load_driver == NT_ENABLED;
 }
 
 NTSTATUS ZwOpenProcessTokenEx(HANDLE process, ACCESS_MASK access, ULONG attributes,

@@ -280,7 +280,7 @@ void test_storm(long operations, int threads)
 	drv.MaxUserShares = SHARES;
 	for (i = 0; i < PROCS; i++) {
 		programs[i].proc =
-			(struct nt_proc){.pid = new_pid(), .user = i, .may_unload = true};
+			(struct nt_proc){.pid = new_pid(), .user = i, .load_driver = NT_ENABLED};
 		pthread_rwlock_init(&programs[i].alive, NULL);
 	}
 	for (i = 0; i < SHARES; i++) {

@@ -297,8 +297,7 @@ static inline PIO_STACK_LOCATION IoGetCurrentIrpStackLocation(PIRP irp)
 	return &irp->Stack;
 }
 void IoMarkIrpPending(PIRP irp);
-NT_INTERLOCKED(DRIVER_CANCEL *, IoSetCancelRoutine, (PIRP irp, DRIVER_CANCEL *routine),
-	       __atomic_exchange_n(&irp->CancelRoutine, routine, __ATOMIC_SEQ_CST))
+DRIVER_CANCEL *IoSetCancelRoutine(PIRP irp, DRIVER_CANCEL *routine);
 void IoReleaseCancelSpinLock(KIRQL irql);
 void IoCompleteRequest(PIRP irp, CCHAR boost);
 BOOLEAN IoIs32bitProcess(PIRP irp);
