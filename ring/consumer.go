@@ -95,8 +95,8 @@ func check(word, at, left, capacity uint64) Reason {
 
 // Release gives the record of the last Next back. Its space is published when
 // all known records are done or a quarter of the ring is free. If the producer
-// sleeps then, it is woken; a Doorbell that fails at that says that the share
-// has ended, which the next Wait tells.
+// sleeps then, it is woken; if the Doorbell fails at that, the next Flush or
+// Wait tries again and tells.
 func (c *Consumer) Release() {
 	if c.current == 0 {
 		return
@@ -120,7 +120,7 @@ func (c *Consumer) Wait(ctx context.Context) error {
 	if c.current != 0 {
 		return nil
 	}
-	if err := c.Flush(); err != nil {
+	if err := c.Flush(); err != nil && !c.ready(0) {
 		return err
 	}
 	return c.park(ctx, c, 0)

@@ -23,6 +23,7 @@ type side struct {
 	peer      uint64 // last good position of the other side
 	armed     uint64 // our need_wakeup
 	answered  uint64 // need_wakeup of the other side that we rang for
+	again     bool   // a Kick failed: ring at the next publish
 
 	offset   uint64 // of the ring in the share
 	peerWord uint64 // of the other side's position in the ring
@@ -126,7 +127,7 @@ func (s *side) fetch(reach uint64) bool {
 }
 
 // publish lets the other side see our position and wakes it if it sleeps and
-// has not been rung for since it said so.
+// has not been rung for since it said so; with nothing new if a Kick failed.
 //
 // Go's atomic store is followed by a full barrier (XCHG on amd64, and the
 // store-release before load-acquire order of arm64), so this is publish, full
@@ -134,27 +135,32 @@ func (s *side) fetch(reach uint64) bool {
 // kshm_ring_arm(), which arms, has its full barrier, and looks at our
 // position. One of the two sees the other.
 func (s *side) publish() error {
-	if s.published == s.position || s.corrupt != nil {
+	if s.published == s.position && !s.again || s.corrupt != nil {
 		return s.err()
 	}
 	s.published = s.position
 	atomic.StoreUint64(&s.own.Position, s.position)
 	armed := atomic.LoadUint64(&s.other.Wakeup)
 	if armed&1 == 0 || armed == s.answered {
+		s.again = false
 		s.counters.Suppressed++
 		return nil
 	}
 	return s.ring(armed)
 }
 
-// ring is the slow half of publish.
+// ring is the slow half of publish. A Kick that failed has not answered the
+// number, which is odd: 0 is none that was answered.
 func (s *side) ring(armed uint64) error {
-	s.answered = armed
-	s.counters.Wakes++
-	if s.bell == nil {
-		return nil
+	s.answered, s.again = armed, false
+	if s.bell != nil {
+		if err := s.bell.Kick(); err != nil {
+			s.answered, s.again = 0, true
+			return err
+		}
 	}
-	return s.bell.Kick()
+	s.counters.Wakes++
+	return nil
 }
 
 // arm says that we are about to sleep: odd, and new each time, so that the
