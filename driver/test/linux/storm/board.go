@@ -30,17 +30,18 @@ type procState struct {
 	ready   atomic.Uint32
 	lanes   [script.MaxLanes]laneState
 	answers [script.NumKinds][maxErrno]atomic.Uint32
-	kills   atomic.Uint32 // of small children
+	kills   atomic.Uint32 // of small children that had shared
+	early   atomic.Uint32 // of those that had not
 }
 
 const maxErrno = 134
 
 type laneState struct {
 	tid          atomic.Int32
-	progress     atomic.Uint32 // of its small child
+	progress     atomic.Uint32 // of its small child, in calls
+	shared       atomic.Uint32 // by its small child, how often
 	begun, ended atomic.Uint64 // operations
 	op           script.Op     // the one that has begun
-	_            uint64
 }
 
 // A finding is the first thing that was found wrong.

@@ -42,6 +42,7 @@ var documented = [script.NumKinds]set{
 	script.Kick:     answers(unix.ESHUTDOWN, unix.EOPNOTSUPP),
 	script.Stats:    answers(unix.EMFILE),
 	script.Info:     answers(unix.ENODEV),
+	script.Read:     answers(unix.EAGAIN, unix.EINVAL), // EINVAL of a device
 	script.Wait:     answers(unix.EINTR),
 	script.Open:     answers(unix.ENOENT, unix.EACCES, unix.EMFILE, unix.ENODEV, unix.ENXIO, unix.ENOMEM),
 	script.Tell:     answers(unix.EINVAL, unix.ENOENT, unix.ERANGE, unix.ENOMEM, unix.ENODEV, unix.EOPNOTSUPP),

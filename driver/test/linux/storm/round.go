@@ -40,7 +40,8 @@ type life struct {
 // An outcome is what a round came to.
 type outcome struct {
 	operations int64
-	smallKills int64
+	smallKills int64 // of children that had shared
+	earlyKills int64 // of those that had not
 	kills      int64
 	wrong      []string
 	reports    int64 // of them, complaints of the kernel
@@ -51,6 +52,7 @@ type outcome struct {
 func (o *outcome) add(more *outcome) {
 	o.operations += more.operations
 	o.smallKills += more.smallKills
+	o.earlyKills += more.earlyKills
 	o.kills += more.kills
 	o.reports += more.reports
 	o.leaks += more.leaks
@@ -192,6 +194,7 @@ func (r *round) count(o *outcome) {
 	for p := range r.board.procs {
 		s := &r.board.procs[p]
 		o.smallKills += int64(s.kills.Load())
+		o.earlyKills += int64(s.early.Load())
 		for k := range s.answers {
 			for e := range s.answers[k] {
 				r.answers[k][e] += int64(s.answers[k][e].Load())

@@ -5,7 +5,6 @@
 package main
 
 import (
-	"sync/atomic"
 	"syscall"
 	"unsafe"
 
@@ -29,12 +28,12 @@ type call struct {
 const maxCalls = 7
 
 // fork starts a small child and returns its number. The child goes through
-// calls, counting in progress, up to the one without a number: there it waits
-// to be killed, or starts again.
+// calls, up to the one without a number: there it waits to be killed, or starts
+// again. It counts its calls in its parent's lane, and the shares it has made.
 //
 //go:nosplit
 //go:norace
-func fork(calls *[maxCalls]call, again bool, progress *atomic.Uint32) (uintptr, syscall.Errno) {
+func fork(calls *[maxCalls]call, again bool, parent *laneState) (uintptr, syscall.Errno) {
 	pid, _, err := syscall.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
 	if pid != 0 || err != 0 {
 		return pid, err
@@ -46,8 +45,11 @@ func fork(calls *[maxCalls]call, again bool, progress *atomic.Uint32) (uintptr, 
 			if calls[i].use != 0 {
 				first = results[calls[i].use]
 			}
-			results[i+1], _, _ = syscall.RawSyscall(calls[i].nr, first, calls[i].args[1], calls[i].args[2])
-			progress.Add(1)
+			results[i+1], _, err = syscall.RawSyscall(calls[i].nr, first, calls[i].args[1], calls[i].args[2])
+			if err == 0 && calls[i].nr == unix.SYS_IOCTL && calls[i].args[1] == abi.IoctlShare {
+				parent.shared.Add(1)
+			}
+			parent.progress.Add(1)
 		}
 		for !again {
 			syscall.RawSyscall6(unix.SYS_PPOLL, 0, 0, 0, 0, 0, 0) // for ever
@@ -62,7 +64,8 @@ const noCall = ^uintptr(0)
 func (l *lane) doFork(a *[script.MaxArgs]uint32) syscall.Errno {
 	l.prepare(a)
 	l.state.progress.Store(0)
-	pid, err := fork(&l.calls, a[3] == 1, &l.state.progress)
+	l.state.shared.Store(0)
+	pid, err := fork(&l.calls, a[3] == 1, l.state)
 	if err != 0 {
 		return err
 	}
@@ -78,9 +81,19 @@ func (l *lane) doFork(a *[script.MaxArgs]uint32) syscall.Errno {
 	}
 	status := *(*uint32)(unsafe.Pointer(&l.buffer))
 	if err == 0 && status&0x7f == uint32(unix.SIGKILL) {
-		l.process.state.kills.Add(1)
+		l.countKill()
 	}
 	return err
+}
+
+// countKill counts the small child that has just been killed: one that had not
+// shared shows little, so it counts apart.
+func (l *lane) countKill() {
+	if l.state.shared.Load() > 0 {
+		l.process.state.kills.Add(1)
+	} else {
+		l.process.state.early.Add(1)
+	}
 }
 
 // prepare writes down what the small child does.

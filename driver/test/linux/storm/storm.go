@@ -38,6 +38,7 @@ type storm struct {
 	journal    *journal
 	slab       [2]int64 // KB, when caches were warm, and now
 	answers    [script.NumKinds][maxErrno]int64
+	shares     uint64 // that the probe had seen before
 }
 
 func defaults(ctx context.Context) *storm {
@@ -69,6 +70,11 @@ func (s *storm) prepare() (err error) {
 	} else if err := os.MkdirAll(cgroup, 0o755); err != nil {
 		return err
 	}
+	probe, err := askProbe()
+	if err != nil {
+		return err
+	}
+	s.shares = probe.Shares
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return err
 	}
@@ -116,7 +122,7 @@ func abiRecord(x uint64) uint64 { return x%4<<32 | x>>8%512 }
 func (s *storm) rage() error {
 	s.mix = script.Mix{Forks: 1000, Kills: 200}
 	if s.ops > 0 {
-		s.mix.Forks = int(s.wantKills * 1_000_000 * 6 / 5 / s.ops)
+		s.mix.Forks = int(s.wantKills * 1_000_000 * forksPerKill / s.ops)
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, s.limit)
 	defer cancel()
@@ -157,15 +163,52 @@ func (s *storm) conclude(total *outcome, wrong int) error {
 		total.leaks++
 	}
 	s.summary(total)
+	idle, err := s.neverDone(total)
 	switch {
 	case wrong > 0:
 		return fmt.Errorf("%d rounds went wrong", wrong)
+	case err != nil:
+		return err
+	case len(idle) > 0:
+		return fmt.Errorf("nothing of this has ever succeeded: %s", strings.Join(idle, ", "))
 	case grown > slabSlackKB():
 		return fmt.Errorf("the slab grew by %d KB", grown)
 	case s.ops > 0 && !s.enough(total):
 		return fmt.Errorf("out of time after %v", s.limit)
 	}
 	return nil
+}
+
+// forksPerKill is about how many small children it takes for one to share before
+// it is killed.
+const forksPerKill = 4
+
+// mustSucceed are the kinds of operations without which a storm shows little.
+var mustSucceed = []script.Kind{script.Share, script.Kick, script.Done, script.Stats, script.Read, script.Exchange, script.Produce, script.Open}
+
+// longStorm is how many operations are enough for the weather to have loaded a
+// driver again.
+const longStorm = 200_000
+
+// neverDone lists what ought to have succeeded now and then, and never has.
+func (s *storm) neverDone(total *outcome) (list []string, err error) {
+	wanted := mustSucceed
+	if total.operations >= longStorm {
+		wanted = append(wanted, script.Reload)
+	}
+	for _, k := range wanted {
+		if s.answers[k][0] == 0 {
+			list = append(list, script.Kinds[k].Name)
+		}
+	}
+	if total.smallKills == 0 {
+		list = append(list, "killing a child that shares")
+	}
+	probe, err := askProbe()
+	if err == nil && probe.Shares == s.shares {
+		list = append(list, "the probe's share()")
+	}
+	return list, err
 }
 
 // measureSlab keeps what the slab holds when caches are warm, and what it holds
@@ -192,7 +235,8 @@ func (s *storm) summary(o *outcome) {
 		}
 		fmt.Printf("storm: %-9s%s\n", spec.Name, b.String())
 	}
-	fmt.Printf("testfull: operations=%d kills=%d processes_killed=%d reports=%d leaks=%d\n", o.operations, o.smallKills, o.kills, o.reports, o.leaks)
+	fmt.Printf("testfull: operations=%d kills=%d kills_before_share=%d processes_killed=%d reports=%d leaks=%d\n",
+		o.operations, o.smallKills, o.earlyKills, o.kills, o.reports, o.leaks)
 }
 
 // slabKB is what the kernel's allocator holds once caches are dropped.
