@@ -74,16 +74,24 @@ func TestReport(t *testing.T) {
 		t.Fatalf("%d rows, want ours and theirs, near and far", len(r.Rows))
 	}
 	ck := r.Rows[1]
-	if ck.Peer != "ck_ring" || ck.Regime != "near" || ck.RecordsPerS != 70 || ck.RatioToPeer != 2.5 || math.Abs(ck.RatioToC-5./12) > 1e-9 || ck.Trials != 3 {
+	if ck.Peer != "ck_ring" || ck.Regime != "near" || ck.RecordsPerS != 70 || ck.RatioToPeer != 2.5 || math.Abs(ck.RatioToC-5./12) > 1e-9 || ck.Trials != 3 || ck.Common != 2 {
 		t.Errorf("got %+v", ck)
 	}
 	var verdicts, page, lines bytes.Buffer
 	r.Verdicts(&verdicts)
-	if !strings.Contains(verdicts.String(), "met           native  near  C to C over ck_ring: worst 2.50") || !strings.Contains(verdicts.String(), "not measured  native  near  C to C over rte_ring") {
+	if !strings.Contains(verdicts.String(), "met           native  near  C to C over ck_ring: worst 2.50, at least 1, of 2 trials\n") || !strings.Contains(verdicts.String(), "not measured  native  near  C to C over rte_ring") {
 		t.Errorf("verdicts:\n%s", &verdicts)
 	}
 	if err := r.Document(&page, "x.svg"); err != nil || !strings.Contains(page.String(), "| near | c-to-c | ck_ring | 64 | 1 | 70 |") {
 		t.Errorf("page: %v\n%s", err, &page)
+	}
+	for _, line := range []string{
+		"| C to C over ck_ring | near | ≥ 1 | 2.50 | 2 | met |",
+		"| C to C over rte_ring | near | ≥ 1 | – | 0 | not measured: no trial in this regime was undisturbed |",
+	} {
+		if !strings.Contains(page.String(), line) {
+			t.Errorf("the page lacks %q", line)
+		}
 	}
 	if err := r.Benchstat(&lines); err != nil || !strings.Contains(lines.String(), "BenchmarkRing/native/c-to-c/ck_ring/size=64/batch=1/near 3 ") {
 		t.Errorf("benchstat: %v\n%s", err, &lines)

@@ -42,7 +42,8 @@ This page is made by a run; the numbers are those of one machine at one time:
 All variants take turns in each round, on two pinned threads; a trial in which the scheduler took a processor away does not count.
 A bare ping-pong of one cache line before each turn tells how far the processors are from each other: near up to %d ns, far above.
 Ratios are medians of the ratios within one turn, so of one machine and one regime. Every producer writes every word of the payload
-and every consumer sums them all. Whatever has a size has %d KiB.
+and every consumer sums them all. Whatever has a size has %d KiB. A bound is held against the worst of its rows; the trials beside
+it are those of the row that had the fewest.
 
 ![throughput](%s)
 `, r.flags(), r.Go, r.OS, r.Arch, r.Started.Format("2 January 2006"), near.Nanoseconds(), capacity>>10, picture)
@@ -53,7 +54,7 @@ and every consumer sums them all. Whatever has a size has %d KiB.
 func (r *Report) judge(b *strings.Builder, machine string) {
 	targets := slices.DeleteFunc(r.Targets(), func(t Target) bool { return t.Machine != machine })
 	if len(targets) > 0 {
-		b.WriteString("| | processors | bound | worst | |\n| --- | --- | ---: | ---: | --- |\n")
+		b.WriteString("| | processors | bound | worst | trials | |\n| --- | --- | ---: | ---: | ---: | --- |\n")
 	}
 	for _, t := range targets {
 		bound, verdict := "≥", "**missed**"
@@ -63,11 +64,11 @@ func (r *Report) judge(b *strings.Builder, machine string) {
 		if t.Met() {
 			verdict = "met"
 		}
-		if t.Rows == 0 {
-			fmt.Fprintf(b, "| %s | %s | %s %.2g | – | not measured: the processors were never so |\n", t.What, t.Regime, bound, t.Bound)
+		if t.Trials == 0 {
+			fmt.Fprintf(b, "| %s | %s | %s %.2g | – | 0 | not measured: no trial in this regime was undisturbed |\n", t.What, t.Regime, bound, t.Bound)
 			continue
 		}
-		fmt.Fprintf(b, "| %s | %s | %s %.2g | %.2f | %s |\n", t.What, t.Regime, bound, t.Bound, t.Got, verdict)
+		fmt.Fprintf(b, "| %s | %s | %s %.2g | %.2f | %d | %s |\n", t.What, t.Regime, bound, t.Bound, t.Got, t.Trials, verdict)
 	}
 }
 

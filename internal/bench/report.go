@@ -32,6 +32,7 @@ type Row struct {
 	ProducerCPU float64 `json:"producer_cpu_ns,omitempty"` // processor time per record, if it was looked at
 	ConsumerCPU float64 `json:"consumer_cpu_ns,omitempty"`
 	Trials      int     `json:"trials"`            // that counted
+	Common      int     `json:"common"`            // turns that each ratio is of; the fewer of the two
 	Undisturbed float64 `json:"undisturbed"`       // part of all trials that counted
 	RoundTripNs float64 `json:"cache_line_rtt_ns"` // median of the probes
 }
@@ -150,6 +151,7 @@ func (s *samples) row(w work, size, batch int, regime string) (Row, bool) {
 	row.RecordsPerS = median(rates)
 	row.NsPerRecord = 1e9 / row.RecordsPerS
 	row.RatioToPeer, row.RatioToC, row.RoundTripNs = median(toPeer), median(toC), median(probes)
+	row.Common = min(len(toPeer), len(toC))
 	row.ProducerCPU, row.ConsumerCPU = median(cpu[0]), median(cpu[1])
 	row.Trials, row.Undisturbed = len(rates), float64(len(rates))/float64(all)
 	return row, true

@@ -17,7 +17,7 @@ type Target struct {
 	AtMost  bool // else at least
 	Got     float64
 	Regime  string
-	Rows    int // it was read from; 0: not measured
+	Trials  int // of the row that had the fewest; 0: not measured
 }
 
 // Met tells whether it was reached.
@@ -72,14 +72,16 @@ func (r *Report) Targets() []Target {
 		for _, regime := range []string{"near", "far"} {
 			got := Target{Machine: t.machine, What: t.what, Bound: t.bound, AtMost: t.atMost, Regime: regime}
 			for _, row := range r.Rows {
-				if row.Machine != t.machine || row.Regime != regime || !t.pick(row) || row.RatioToPeer == 0 || row.RatioToC == 0 {
+				if row.Machine != t.machine || row.Regime != regime || !t.pick(row) || row.Common == 0 {
 					continue
 				}
 				v := t.value(row)
-				if got.Rows == 0 || (t.atMost && v > got.Got) || (!t.atMost && v < got.Got) {
+				if got.Trials == 0 || (t.atMost && v > got.Got) || (!t.atMost && v < got.Got) {
 					got.Got = v
 				}
-				got.Rows++
+				if got.Trials == 0 || row.Common < got.Trials {
+					got.Trials = row.Common
+				}
 			}
 			out = append(out, got)
 		}
@@ -101,10 +103,10 @@ func (r *Report) Verdicts(w io.Writer) {
 		if t.Met() {
 			verdict = "met"
 		}
-		if t.Rows == 0 {
+		if t.Trials == 0 {
 			fmt.Fprintf(w, "not measured  %-6s  %-4s  %s\n", t.Machine, t.Regime, t.What)
 			continue
 		}
-		fmt.Fprintf(w, "%-12s  %-6s  %-4s  %s: worst %.2f, %s %.2g\n", verdict, t.Machine, t.Regime, t.What, t.Got, bound, t.Bound)
+		fmt.Fprintf(w, "%-12s  %-6s  %-4s  %s: worst %.2f, %s %.2g, of %d trials\n", verdict, t.Machine, t.Regime, t.What, t.Got, bound, t.Bound, t.Trials)
 	}
 }
