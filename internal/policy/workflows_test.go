@@ -4,6 +4,7 @@ package policy
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,7 +18,8 @@ type workflow struct {
 		Push struct{ Paths []string }
 	}
 	Jobs map[string]struct {
-		Steps []struct{ Run, Uses string }
+		Container any
+		Steps     []struct{ Run, Uses string }
 	}
 }
 
@@ -45,8 +47,14 @@ func TestWorkflowsNameWhatThereIs(t *testing.T) {
 			if len(job.Steps) == 0 {
 				t.Errorf("%s: job %s has no steps", f.name, name)
 			}
+			var checkedOut, trusted bool
 			for _, s := range job.Steps {
 				checkStep(t, f.name, s.Run, s.Uses)
+				checkedOut = checkedOut || strings.HasPrefix(s.Uses, "actions/checkout@")
+				trusted = trusted || checkedOut && strings.Contains(s.Run, "safe.directory")
+			}
+			if job.Container != nil && checkedOut && !trusted {
+				t.Errorf("%s: job %s: git does not work in a container on what another user has checked out, unless it is a safe.directory", f.name, name)
 			}
 		}
 	}
@@ -78,6 +86,30 @@ func checkStep(t *testing.T, path, run, uses string) {
 		if !exists(t, strings.TrimPrefix(p, "./")) {
 			t.Errorf("%s: there is no %s", path, p)
 		}
+	}
+}
+
+// TestPowerShellStrings looks for what PowerShell takes for the drive or scope
+// of a variable: "$name:" does not parse, "${name}:" does.
+func TestPowerShellStrings(t *testing.T) {
+	quoted := regexp.MustCompile(`"[^"\n]*"`)
+	scoped := regexp.MustCompile(`\$(\w+):`)
+	found := 0
+	for _, f := range allFiles(t) {
+		if !strings.HasSuffix(f.name, ".ps1") {
+			continue
+		}
+		for _, text := range quoted.FindAllString(f.text, -1) {
+			found++
+			for _, m := range scoped.FindAllStringSubmatch(text, -1) {
+				if !slices.Contains([]string{"env", "global", "script", "local", "using", "private"}, m[1]) {
+					t.Errorf("%s: %s: write ${%s}:", f.name, text, m[1])
+				}
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("no string was found")
 	}
 }
 

@@ -30,9 +30,15 @@ function Point([string]$Name, [scriptblock]$Body) {
 		& $Body | Out-Host
 		if ($LASTEXITCODE -ne 0) { throw "status $LASTEXITCODE" }
 	} catch {
-		Write-Host "FAILED: $Name: $_"
+		Write-Host "FAILED: ${Name}: $_"
 		$script:failed++
 	}
+}
+
+# Run runs a program, which fails the point wherever in it the program stands.
+function Run([string]$Program) {
+	& $Program @args
+	if ($LASTEXITCODE -ne 0) { throw "$Program ${args}: status $LASTEXITCODE" }
 }
 
 Point 'an administrator' {
@@ -63,10 +69,8 @@ if ($Verifier) {
 		# security 100, miscellaneous 800. Windows 11 and Server 2025 take fewer:
 		# deadlocks 20, DMA 80, forced pending 200, IRP log 400.
 		$flags = if ([Environment]::OSVersion.Version.Build -ge 22000) { '0x6a0' } else { '0x9bb' }
-		verifier.exe /volatile /flags $flags
-		foreach ($driver in $drivers) { verifier.exe /volatile /adddriver $driver }
-		$global:LASTEXITCODE = 0
-		verifier.exe /query
+		Run verifier.exe /volatile /flags $flags
+		foreach ($driver in $drivers) { Run verifier.exe /volatile /adddriver $driver }
 	}
 }
 
@@ -75,22 +79,31 @@ if ($Verifier) {
 Point 'the tests of driver/test/windows' {
 	$env:KSHM_WINDOWS_DRIVERS = $Files
 	Push-Location $PSScriptRoot
-	try { & (Join-Path $Files 'kit.test.exe') '-test.v' '-test.count=1' '-test.timeout=10m' } finally { Pop-Location }
+	try { Run (Join-Path $Files 'kit.test.exe') '-test.v' '-test.count=1' '-test.timeout=15m' } finally { Pop-Location }
 }
 
 Point 'the life of a driver by the command line' {
-	foreach ($words in @('driver', 'install', 'mydriver', (Join-Path $Files 'mydriver.sys')), @('driver', 'start', 'mydriver')) { & $kshm @words }
-	& (Join-Path $Files 'recipe.exe')
-	foreach ($verb in 'stop', 'remove') { & $kshm driver $verb mydriver }
+	Run $kshm driver install mydriver (Join-Path $Files 'mydriver.sys')
+	Run $kshm driver start mydriver
+	Run (Join-Path $Files 'recipe.exe')
+	foreach ($verb in 'stop', 'remove') { Run $kshm driver $verb mydriver }
 }
 
 if ($Verifier) {
+	Point 'Driver Verifier has watched the drivers' {
+		$watched = verifier.exe /query | Out-String
+		Write-Host $watched
+		foreach ($driver in $drivers) {
+			if (-not $watched.Contains($driver)) { throw "$driver has not been watched" }
+		}
+	}
+
 	Point 'few resources, at random: refusals, and nothing left behind' {
-		verifier.exe /volatile /flags 0x4
-		$global:LASTEXITCODE = 0
+		Run verifier.exe /volatile /flags 0x4
 		$env:KSHM_WINDOWS_DRIVERS = $Files
+		$env:KSHM_LOW_RESOURCES = 'on'
 		Push-Location $PSScriptRoot
-		try { & (Join-Path $Files 'kit.test.exe') '-test.v' '-test.run=^TestLowResources$' '-test.count=1' } finally { Pop-Location }
+		try { Run (Join-Path $Files 'kit.test.exe') '-test.v' '-test.run=^TestLowResources$' '-test.count=1' } finally { Pop-Location }
 	}
 	verifier.exe /volatile /flags 0
 	foreach ($driver in $drivers) { verifier.exe /volatile /removedriver $driver }
