@@ -9,6 +9,9 @@
  *
  * The memory is touched only with Lock held and Pended set, so whoever takes Pended under the
  * lock has drained the driver's use, and may complete the request at once.
+ *
+ * Open to every user, with the system's default descriptor, and without a cap on what they
+ * lock: do not ship it so. The kit's KshmSecure() and limits.c show what is missing.
  */
 #include "../../windows/kshm_nt.h"
 
@@ -17,6 +20,7 @@
 #define POKE CTL_CODE(FILE_DEVICE_UNKNOWN, 3, METHOD_BUFFERED, FILE_ANY_ACCESS)
 _Static_assert(SHARE == 0x00220006 && DONE == 0x00220008, "the numbers of the recipe");
 
+#define MOST (1 << 20)    /* bytes that POKE goes over: nobody else runs there meanwhile */
 #define CLOSED ((PVOID)1) /* FsContext of a file whose last handle is closed */
 
 static KSPIN_LOCK Lock;
@@ -151,7 +155,9 @@ static NTSTATUS Poke(PFILE_OBJECT File)
 	ULONG i;
 
 	KeAcquireSpinLock(&Lock, &irql);
-	if (Pended != NULL && Owner == File) {
+	if (Pended != NULL && Owner == File && Length > MOST) {
+		status = STATUS_INVALID_BUFFER_SIZE;
+	} else if (Pended != NULL && Owner == File) {
 		for (i = 0; i < Length; i++)
 			Base[i]++;
 		status = STATUS_SUCCESS;

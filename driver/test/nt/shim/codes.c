@@ -310,7 +310,8 @@ static void test_share(const struct code *c)
 	BAD(command.share.cookie = 1, STATUS_OBJECT_NAME_COLLISION, "cookie of a live share");
 	BAD(command.share.event = 4, STATUS_INVALID_HANDLE, "event: no such handle");
 	BAD(command.share.event = 3, STATUS_INVALID_HANDLE, "event: no handle at all");
-	BAD(command.share.event = (kshm_u64)-2, STATUS_OBJECT_TYPE_MISMATCH, "event: pseudo handle");
+	BAD(command.share.event = (kshm_u64)-2, STATUS_OBJECT_TYPE_MISMATCH,
+	    "event: pseudo handle");
 	i = (uintptr_t)nt_other_handle(&program);
 	BAD(command.share.event = i, STATUS_OBJECT_TYPE_MISMATCH, "event: not an event");
 	nt_close_handle(&program, (HANDLE)i);

@@ -86,7 +86,8 @@ void IoMarkIrpPending(PIRP irp)
 		n->req->pended = true;
 }
 
-/* From here on IoCancelIrp may have the routine complete the request, unless a lock stops it. */
+/* From here on IoCancelIrp may have the routine complete the request, unless a lock stops it.
+ */
 DRIVER_CANCEL *IoSetCancelRoutine(PIRP irp, DRIVER_CANCEL *routine)
 {
 	nt_point(__func__);

@@ -279,8 +279,8 @@ void test_storm(long operations, int threads)
 	nt_start_processors(3);
 	drv.MaxUserShares = SHARES;
 	for (i = 0; i < PROCS; i++) {
-		programs[i].proc =
-			(struct nt_proc){.pid = new_pid(), .user = i, .load_driver = NT_ENABLED};
+		programs[i].proc = (struct nt_proc){
+			.pid = new_pid(), .user = i, .load_driver = NT_ENABLED};
 		pthread_rwlock_init(&programs[i].alive, NULL);
 	}
 	for (i = 0; i < SHARES; i++) {

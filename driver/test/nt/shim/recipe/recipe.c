@@ -137,10 +137,33 @@ static void test_refused(void)
 	nt_reap(req);
 }
 
+/* POKE holds a spin lock while it goes over the memory: not over any amount. */
+static void test_long(void)
+{
+	struct nt_memory *large = nt_memory((1 << 20) + PAGE_SIZE, true);
+	struct nt_req *req = NULL;
+	size_t b;
+
+	CHECK(share_at(file, large, 0, 1 << 20, &req) == STATUS_PENDING);
+	CHECK(call(file, POKE) == STATUS_SUCCESS);
+	CHECK(large->user[0] == 1 && large->user[(1 << 20) - 1] == 1);
+	CHECK(call(file, DONE) == STATUS_SUCCESS);
+	nt_reap(req);
+	req = NULL;
+	memset(large->user, 0, large->size);
+	CHECK(share_at(file, large, 0, (1 << 20) + 1, &req) == STATUS_PENDING);
+	CHECK(call(file, POKE) == STATUS_INVALID_BUFFER_SIZE);
+	for (b = 0; b < large->size; b++)
+		CHECK(large->user[b] == 0);
+	CHECK(call(file, DONE) == STATUS_SUCCESS);
+	nt_reap(req);
+}
+
 static void test_codes(void)
 {
 	open_device();
 	test_any_address();
+	test_long();
 	test_refused();
 	close_device();
 }
