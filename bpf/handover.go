@@ -17,6 +17,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"kshm"
+	"kshm/internal/sys"
 )
 
 // Object is an object in the kernel that waits for a share of another process.
@@ -24,7 +25,7 @@ import (
 // that needs no capability.
 type Object struct {
 	t  *transport
-	in *instance
+	in *instance // nil: it was sent, or closed
 }
 
 // Load loads an object and attaches its hooks, as Open and a Share do
@@ -39,15 +40,24 @@ func Load(spec *ebpf.CollectionSpec, o *Options) (*Object, error) {
 		return nil, openError(options.Name, err)
 	}
 	ob := &Object{t: t, in: t.spare}
-	if err := t.attach(ob.in); err != nil {
+	if ob.in.Maps[graceMap], err = newGraceMap(t.spec); err == nil { // the receiver could not make it
+		err = t.attach(ob.in)
+	}
+	if err != nil {
 		ob.Close()
 		return nil, openError(options.Name, err)
 	}
 	return ob, nil
 }
 
-// Close gives up the loader's hold. What was sent stays with its receiver.
-func (o *Object) Close() error { return o.t.Close() }
+// Close removes an object that was not sent.
+func (o *Object) Close() error {
+	if o.in == nil {
+		return nil
+	}
+	o.in = nil
+	return o.t.Close()
+}
 
 // manifest says what the descriptors of a message are, in order: maps,
 // programs, links.
@@ -62,9 +72,14 @@ type manifest struct {
 
 const maxManifest = 64 << 10
 
-// Send hands the object to whoever reads the other end of the socket. Whoever
-// that is may use the hooks' records, and make programs of the object run.
+// Send gives the object away, to whoever reads the other end of the socket.
+// Whoever that is may use the hooks' records, and make programs of the object
+// run. The loader keeps nothing of it, so that it goes when its receiver dies;
+// while nobody has received it, it lives as long as the socket.
 func (o *Object) Send(c *net.UnixConn) error {
+	if o.in == nil {
+		return fmt.Errorf("%w: the object was sent or closed", kshm.ErrClosed)
+	}
 	m := manifest{Name: o.t.options.Name, MinLength: o.t.options.MinLength, Arena: o.t.arena.start(), Links: len(o.in.links)}
 	var fds []int
 	for name := range o.in.Maps {
@@ -95,8 +110,10 @@ func (o *Object) Send(c *net.UnixConn) error {
 	if len(text) > maxManifest {
 		return fmt.Errorf("%w: the names take %d bytes", kshm.ErrInvalid, len(text))
 	}
-	_, _, err = c.WriteMsgUnix(text, syscall.UnixRights(fds...), nil)
-	return err
+	if _, _, err = c.WriteMsgUnix(text, syscall.UnixRights(fds...), nil); err != nil {
+		return err
+	}
+	return o.Close()
 }
 
 // Receive takes an object that a loader sends, and returns it as a device for
@@ -139,7 +156,6 @@ func descriptors(oob []byte) ([]*os.File, error) {
 			continue // something else
 		}
 		for _, fd := range fds {
-			syscall.CloseOnExec(fd)
 			files = append(files, os.NewFile(uintptr(fd), "kshm object"))
 		}
 	}
@@ -175,11 +191,8 @@ func adopt(m manifest, files []*os.File) (*transport, error) {
 
 func (in *instance) adopt(m manifest, files []*os.File) error {
 	next := func() (fd int, err error) {
-		fd, err = syscall.Dup(int(files[0].Fd()))
+		fd, err = sys.Dup(int(files[0].Fd()))
 		files = files[1:]
-		if err == nil {
-			syscall.CloseOnExec(fd)
-		}
 		return fd, err
 	}
 	for _, name := range m.Maps {

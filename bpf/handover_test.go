@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"syscall"
 	"testing"
 	"time"
@@ -20,39 +21,49 @@ import (
 	"kshm/ring"
 )
 
-// guest is a program without rights that is handed a loaded object on
-// descriptor 3: it shares memory and reads 500 records of its own system
-// calls.
-func guest([]string) error {
+// received is what a program without rights makes of the object that it is
+// handed on descriptor 3.
+type received struct {
+	*kshm.Share
+	device *kshm.Device
+	buf    *kshm.Buffer
+	group  ring.Group
+}
+
+func receive() (*received, error) {
 	if spec, err := live.Load(64); err != nil {
-		return err
+		return nil, err
 	} else if dev, err := bpf.Open(spec, nil); err == nil {
 		dev.Close()
-		return errors.New("this program could have loaded the object itself")
+		return nil, errors.New("this program could have loaded the object itself")
 	}
 	conn, err := net.FileConn(os.NewFile(3, "socket"))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	dev, _, err := bpf.Receive(conn.(*net.UnixConn))
-	if err != nil {
-		return err
+	r := &received{}
+	if r.device, _, err = bpf.Receive(conn.(*net.UnixConn)); err != nil {
+		return nil, err
 	}
-	defer dev.Close()
 	var layout ring.Layout
-	g, err := layout.Add(ring.ToUser, 64, 64<<10)
+	if r.group, err = layout.Add(ring.ToUser, 64, 64<<10); err != nil {
+		return nil, err
+	}
+	if r.buf, err = r.device.Alloc(layout.Size(), nil); err != nil {
+		return nil, err
+	}
+	r.Share, err = r.device.Share(r.buf, &kshm.ShareOptions{Rings: layout.Groups()})
+	return r, err
+}
+
+// guest shares memory and reads 500 records of its own system calls.
+func guest([]string) error {
+	share, err := receive()
 	if err != nil {
 		return err
 	}
-	buf, err := dev.Alloc(layout.Size(), nil)
-	if err != nil {
-		return err
-	}
-	share, err := dev.Share(buf, &kshm.ShareOptions{Rings: layout.Groups()})
-	if err != nil {
-		return err
-	}
-	c, err := ring.NewConsumer(buf.Bytes(), g, 0, share)
+	defer share.device.Close()
+	c, err := ring.NewConsumer(share.buf.Bytes(), share.group, 0, share)
 	if err != nil {
 		return err
 	}
@@ -72,20 +83,31 @@ func guest([]string) error {
 	if err := errors.Join(c.Err(), share.Close()); err != nil {
 		return fmt.Errorf("after %d records: %w", records, err)
 	}
-	if _, err := dev.Share(buf, nil); !errors.Is(err, kshm.ErrLimit) {
+	if _, err := share.device.Share(share.buf, nil); !errors.Is(err, kshm.ErrLimit) {
 		return fmt.Errorf("a second share: %v", err)
 	}
 	fmt.Println(records)
-	return buf.Close()
+	return share.buf.Close()
 }
 
-// A loader with rights hands an object to a program without.
-func TestHandover(t *testing.T) {
+// keeper shares memory and keeps it until it is killed.
+func keeper([]string) error {
+	share, err := receive()
+	if err != nil {
+		return err
+	}
+	fmt.Println("sharing")
+	<-share.Done()
+	return share.Err()
+}
+
+// hand gives a loaded object to a child without rights, which it returns.
+func hand(t *testing.T, role string) *exec.Cmd {
+	t.Helper()
 	needBPF(t)
 	if os.Getuid() != 0 && os.Getenv("CI") != "true" {
 		t.Skip("only root can become nobody")
 	}
-	before := ours(t)
 	spec, err := live.Load(64)
 	if err != nil {
 		t.Fatal(err)
@@ -94,32 +116,60 @@ func TestHandover(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { object.Close() })
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_SEQPACKET|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	mine, theirs := os.NewFile(uintptr(fds[0]), "mine"), os.NewFile(uintptr(fds[1]), "theirs")
-	defer mine.Close()
+	t.Cleanup(func() { theirs.Close() })
 	conn, err := net.FileConn(mine)
+	mine.Close()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	t.Cleanup(func() { conn.Close() })
 	if err := object.Send(conn.(*net.UnixConn)); err != nil {
 		t.Fatal(err)
 	}
-	if err := object.Close(); err != nil {
-		t.Fatal(err)
+	if err := object.Send(conn.(*net.UnixConn)); !errors.Is(err, kshm.ErrClosed) {
+		t.Errorf("sent twice: %v", err)
 	}
-	cmd := child(t, "guest")
+	cmd := child(t, role)
 	cmd.Path = copyOfSelf(t)
 	cmd.ExtraFiles = []*os.File{theirs}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
-	out, err := cmd.Output()
-	theirs.Close()
+	return cmd
+}
+
+// A loader with rights hands an object to a program without.
+func TestHandover(t *testing.T) {
+	before := ours(t)
+	out, err := hand(t, "guest").Output()
 	if err != nil || string(out) != "500\n" {
 		t.Errorf("%v: %s", err, out)
 	}
+	gone(t, before)
+}
+
+// The receiver is killed, and the loader lives: the share ends.
+func TestKillReceiver(t *testing.T) {
+	before := ours(t)
+	cmd := hand(t, "keeper")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := out.Read(make([]byte, 1)); err != nil {
+		t.Fatalf("the child has not come to share: %v; %v", err, cmd.Wait())
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Wait()
 	gone(t, before)
 }
 

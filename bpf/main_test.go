@@ -33,6 +33,7 @@ var roles = map[string]func(args []string) error{
 	"victim":  victim,
 	"refused": refused,
 	"guest":   guest,
+	"keeper":  keeper,
 }
 
 func TestMain(m *testing.M) {
@@ -125,6 +126,9 @@ func stormOn(cpu, n int) error {
 	}
 	return nil
 }
+
+// tickingOf tells whether the timer runs.
+func tickingOf(state []byte) uint32 { return binary.NativeEndian.Uint32(state[44:]) }
 
 // ticksOf reads the timer's runs from struct kshm_state.
 func ticksOf(state []byte) uint64 { return binary.NativeEndian.Uint64(state[136:]) }

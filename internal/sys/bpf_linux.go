@@ -133,9 +133,13 @@ func GracePeriod() error {
 	return nil
 }
 
-// PollableDup returns a descriptor of the same file that does not block.
+// Dup returns another descriptor of the same file, which programs that are
+// started do not get.
+func Dup(fd int) (int, error) { return unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0) }
+
+// PollableDup returns one that does not block.
 func PollableDup(fd int) (int, error) {
-	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	dup, err := Dup(fd)
 	if err != nil {
 		return -1, err
 	}
