@@ -20,7 +20,7 @@ import (
 	"kshm/ring"
 )
 
-// loopShare is a share of the loop object: one ring to the kernel and one for
+// loopShare is a share of the loop object: rings to the kernel, and one for
 // each CPU from it.
 type loopShare struct {
 	*kshm.Share
@@ -32,24 +32,30 @@ type loopShare struct {
 
 func shareLoop(t testing.TB, capacity int) *loopShare {
 	t.Helper()
+	return shareLoops(t, 1, capacity)
+}
+
+// shareLoops has several rings to the kernel.
+func shareLoops(t testing.TB, inputs, capacity int) *loopShare {
+	t.Helper()
 	s := &loopShare{}
 	dev := openLoop(t, &bpf.Options{Attach: func(c *ebpf.Collection) (_ []link.Link, err error) {
 		s.produce, err = c.Programs["loop_produce"].Clone() // the share closes its own
 		return nil, err
 	}})
-	s.share(t, dev, capacity)
+	s.share(t, dev, inputs, capacity)
 	t.Cleanup(func() { s.produce.Close() })
 	return s
 }
 
-func (s *loopShare) share(t testing.TB, dev *kshm.Device, capacity int) {
+func (s *loopShare) share(t testing.TB, dev *kshm.Device, inputs, capacity int) {
 	t.Helper()
 	cpus, err := ebpf.PossibleCPU()
 	if err != nil {
 		t.Fatal(err)
 	}
 	var layout ring.Layout
-	if s.to, err = layout.Add(ring.ToKernel, 1, capacity); err != nil {
+	if s.to, err = layout.Add(ring.ToKernel, inputs, capacity); err != nil {
 		t.Fatal(err)
 	}
 	if s.from, err = layout.Add(ring.ToUser, cpus, capacity); err != nil {
@@ -64,6 +70,19 @@ func (s *loopShare) share(t testing.TB, dev *kshm.Device, capacity int) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Share.Close() })
+}
+
+// readers are the consumers of all rings from the kernel.
+func (s *loopShare) readers(t testing.TB) []*ring.Consumer {
+	t.Helper()
+	all := make([]*ring.Consumer, s.from.Count)
+	for i := range all {
+		var err error
+		if all[i], err = ring.NewConsumer(s.buf.Bytes(), s.from, i, s.Share); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return all
 }
 
 // What a program may write into the shared memory, at its worst: anything,
@@ -173,7 +192,7 @@ func TestHostileCommands(t *testing.T) {
 	}
 	defer dev.Close()
 	s := &loopShare{}
-	s.share(t, dev, 4096)
+	s.share(t, dev, 1, 4096)
 	defer command.Close()
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 20000 {

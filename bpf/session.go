@@ -79,8 +79,18 @@ func (t *transport) begin(in *instance, mem []byte, g *geometry, cookie uint64) 
 	return s, nil
 }
 
-// Kick runs the object's kshm_kick.
+// Kick runs the object's kshm_kick, and again while that could not do all: it
+// found its CPU's slots taken, or records that came at the last moment.
 func (s *session) Kick() error {
+	for pause := time.Duration(0); ; pause = min(2*pause+time.Microsecond, time.Millisecond) {
+		if err := s.kick(); !errors.Is(err, syscall.EBUSY) {
+			return err
+		}
+		time.Sleep(pause)
+	}
+}
+
+func (s *session) kick() error {
 	s.kicks.RLock()
 	defer s.kicks.RUnlock()
 	if s.last() != nil {
@@ -218,27 +228,46 @@ func (s *session) stop(why kshm.Reason) error {
 func (s *session) quiesce() error {
 	hooks := len(s.in.links) > 0
 	errs := []error{s.in.run(command{Op: opStop}), s.in.detach(), ignore(s.in.run(command{Op: opCancel}), syscall.EINVAL)}
+	if hooks {
+		errs = append(errs, s.in.gracePeriod(s.t.spec)) // all that they had started have returned
+	}
+	deadline := time.Now().Add(patience)
 	for _, o := range s.g.outputs {
-		errs = append(errs, s.takeBack(command{Op: opTake, Index: uint32(o.slot)}))
+		c := command{Op: opTake, Index: uint32(o.slot)}
+		errs = append(errs, s.takeBack(c, deadline, fmt.Sprintf("slot %d of CPU %d", o.slot%levels, o.slot/levels)))
 	}
 	for i := range s.g.inputs {
-		errs = append(errs, s.takeBack(command{Op: opTakeInput, Index: uint32(i)}))
-	}
-	if hooks {
-		// A program that had been started and has not yet looked whether there
-		// is a share finds none; it must have returned all the same.
-		errs = append(errs, sys.GracePeriod())
+		c := command{Op: opTakeInput, Index: uint32(i)}
+		errs = append(errs, s.takeBack(c, deadline, fmt.Sprintf("ring %d to the kernel", i)))
 	}
 	return errors.Join(errs...)
 }
 
+// patience is how long the end waits for programs that are run by hand, which a
+// grace period does not wait for: the kernel ends their loops before.
+var patience = 5 * time.Second
+
+// HeldError says that a program has not given back what it had taken when the
+// share ended: it has returned without kshm_exit() or kshm_input_exit(). The
+// share has ended all the same.
+type HeldError struct {
+	What string // "slot 0 of CPU 1"
+}
+
+func (e *HeldError) Error() string {
+	return "a program of the object still holds " + e.What + ": it has returned without kshm_exit() or kshm_input_exit()"
+}
+
 // takeBack waits until whoever holds a slot has left it. Nobody enters, so it
 // takes as long as a program that was in the middle of a record.
-func (s *session) takeBack(c command) error {
+func (s *session) takeBack(c command, deadline time.Time, what string) error {
 	for pause := time.Microsecond; ; pause = min(2*pause, time.Millisecond) {
 		err := s.in.run(c)
 		if !errors.Is(err, syscall.EBUSY) {
 			return ignore(err, syscall.EINVAL)
+		}
+		if time.Now().After(deadline) {
+			return &HeldError{what}
 		}
 		time.Sleep(pause)
 	}

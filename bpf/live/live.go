@@ -32,3 +32,7 @@ func LoadCount() (*ebpf.CollectionSpec, error) { return loadCount() }
 // program poll_start has run: the second word of a share becomes the complement
 // of the first.
 func LoadPoll() (*ebpf.CollectionSpec, error) { return loadPoll() }
+
+// LoadHold returns the loop object with two more programs: hold_take returns
+// with its CPU's slot, which hold_give gives back.
+func LoadHold() (*ebpf.CollectionSpec, error) { return loadHold() }

@@ -64,6 +64,13 @@
 		kshm_barrier();                                                \
 		old_;                                                          \
 	})
+#define kshm_add(p, v)                                                         \
+	({                                                                     \
+		kshm_barrier();                                                \
+		__typeof__(+*(p)) old_ = __sync_fetch_and_add(p, v);           \
+		__asm__ volatile("" : : "r"(old_) : "memory");                 \
+		old_;                                                          \
+	})
 #define kshm_publish(p, v) ((void)kshm_xchg(p, v))
 #ifdef __TARGET_ARCH_x86
 #define kshm_fence() kshm_barrier()
@@ -100,6 +107,11 @@
  */
 #define KSHM_ONCE __attribute__((noinline))
 #define KSHM_GOOD __attribute__((btf_decl_tag("arg:nonnull")))
+
+/* What programs return to package kshm/bpf: errno. */
+#define KSHM_EBUSY (-16)
+#define KSHM_EINVAL (-22)
+#define KSHM_ESHUTDOWN (-108)
 
 /* The numbers of <linux/bpf.h>, which a program may include as well. */
 enum {
@@ -150,7 +162,9 @@ struct kshm_input {
 	kshm_u32 state;
 	kshm_u32 length; /* of the record that kshm_input_next() returned, bytes */
 	struct kshm_consumer consumer;
-	kshm_u64 pad[8];
+	kshm_u64 calls;	 /* of kshm_input_enter() */
+	kshm_u64 served; /* of them, when it was last seen to be empty */
+	kshm_u64 pad[6];
 };
 
 /* The share as a whole. Package kshm/bpf reads it; see struct state there. */
@@ -302,9 +316,10 @@ KSHM_INLINE void kshm_give(kshm_u32 *state)
 
 /*
  * The first slot is busy: what holds it is below us on this CPU. Returns the
- * number of the one that was taken, or a number that no slot has.
+ * number of the one that was taken, or a number that no slot has; drops says
+ * whether that loses a record.
  */
-KSHM_ONCE kshm_u32 kshm_enter_nested(kshm_u32 first)
+KSHM_ONCE kshm_u32 kshm_enter_nested(kshm_u32 first, kshm_u32 drops)
 {
 	struct kshm_slot *s;
 	kshm_u32 level, n;
@@ -317,17 +332,12 @@ KSHM_ONCE kshm_u32 kshm_enter_nested(kshm_u32 first)
 			return n;
 	}
 	s = kshm_bpf_lookup(&kshm_slots, &first);
-	if (s && kshm_read(&s->state) != KSHM_SLOT_CLOSED)
+	if (drops && s && kshm_read(&s->state) != KSHM_SLOT_CLOSED)
 		__sync_fetch_and_add(&s->producer.nested, 1);
 	return ~0u;
 }
 
-/*
- * Begin to use the share; NULL if there is none, if it ends, or if this CPU
- * has no slot left, which is counted as a drop. The program stays on its CPU,
- * so each successful call has its kshm_exit() there.
- */
-KSHM_INLINE struct kshm_slot *kshm_enter(void)
+KSHM_INLINE struct kshm_slot *kshm_enter_or(kshm_u32 drops)
 {
 	struct kshm_state *c = kshm_share();
 	struct kshm_slot *s;
@@ -339,8 +349,24 @@ KSHM_INLINE struct kshm_slot *kshm_enter(void)
 	s = kshm_bpf_lookup(&kshm_slots, &n);
 	if (!s || kshm_take(&s->state))
 		return s;
-	n = kshm_enter_nested(n);
+	n = kshm_enter_nested(n, drops);
 	return kshm_bpf_lookup(&kshm_slots, &n);
+}
+
+/*
+ * Begin to use the share; NULL if there is none, if it ends, or if this CPU
+ * has no slot left, which is counted as a drop. The program stays on its CPU,
+ * so each successful call has its kshm_exit() there.
+ */
+KSHM_INLINE struct kshm_slot *kshm_enter(void)
+{
+	return kshm_enter_or(1);
+}
+
+/* The same for who comes again if there is no slot, as a kick does: no drop. */
+KSHM_INLINE struct kshm_slot *kshm_try(void)
+{
+	return kshm_enter_or(0);
 }
 
 KSHM_INLINE void kshm_ring_bell(struct kshm_slot *s)
@@ -363,13 +389,15 @@ KSHM_ONCE int kshm_flush(struct kshm_slot *s KSHM_GOOD)
 		kshm_ring_bell(s);
 	else if (s->again && (kshm_read(&r->other->need_wakeup) & 1))
 		kshm_ring_bell(s);
+	else
+		s->again = 0; /* awake: it looks by itself before it sleeps */
 	return 0;
 }
 
 /*
  * Records may wait for others while the timer runs, which publishes them after
- * kshm_flush_ns at the latest: until there are kshm_batch bytes, or the
- * program sleeps and nobody has rung for it.
+ * kshm_flush_ns at the latest: until there are kshm_batch bytes or a quarter
+ * of the ring, or the program sleeps and nobody has rung for it.
  *
  * The slot was taken with a full barrier before ticking is read here; the
  * timer clears ticking with one before it looks at the slots. One of the two
@@ -383,7 +411,8 @@ KSHM_INLINE int kshm_due(struct kshm_slot *s)
 
 	if (r->position == r->published)
 		return s->again;
-	if (r->position - r->published >= kshm_batch)
+	if (r->position - r->published >= kshm_batch ||
+	    r->position - r->published >= r->capacity / 4)
 		return 1;
 	armed = kshm_read(&r->other->need_wakeup);
 	if ((armed & 1) && armed != r->answered)
@@ -414,6 +443,8 @@ KSHM_ONCE kshm_u64 kshm_reserve_at(struct kshm_slot *s KSHM_GOOD, kshm_u32 lengt
 		record = kshm_producer_reserve(p, length);
 	if (!record && p->ring.corrupt_why)
 		kshm_report(p->ring.corrupt_why, p->ring.corrupt_offset);
+	else if (!record)
+		kshm_flush(s); /* what waits takes up space that the reader could free */
 	return (kshm_u64)record;
 }
 
@@ -452,12 +483,22 @@ KSHM_INLINE int kshm_commit(struct kshm_slot *s, kshm_u32 length)
 
 /* Rings that the program produces into. */
 
-/* Begin to consume from ring number n; NULL if somebody does, or none is. */
+/*
+ * Begin to consume from ring number n; NULL if there is none, or if somebody
+ * does: who has it then looks at it again for us.
+ *
+ * The call is counted, a full barrier, before the state is looked at;
+ * kshm_input_exit() gives the state, and one, before it looks at the count.
+ * One of the two sees the other.
+ */
 KSHM_INLINE struct kshm_input *kshm_input_enter(kshm_u32 n)
 {
 	struct kshm_input *in = kshm_bpf_lookup(&kshm_inputs, &n);
 
-	return in && kshm_take(&in->state) ? in : NULL;
+	if (!in)
+		return NULL;
+	kshm_add(&in->calls, 1);
+	return kshm_take(&in->state) ? in : NULL;
 }
 
 /* The next record's address, and its length in the input; 0 if there is none. */
@@ -495,13 +536,20 @@ KSHM_ONCE int kshm_input_release(struct kshm_input *in KSHM_GOOD)
 /*
  * There are no more records: ask the program for a kick with the next. Returns
  * 0 if some have come meanwhile; not if the ring is corrupt.
+ *
+ * Who has called by now has published before, and arming looks after that.
  */
 KSHM_ONCE int kshm_input_sleep(struct kshm_input *in KSHM_GOOD)
 {
+	kshm_u64 calls = kshm_read_acquire(&in->calls);
+
 	kshm_use_arena();
 	if (kshm_consumer_flush(&in->consumer))
 		kshm_notify();
-	return kshm_consumer_arm(&in->consumer) || in->consumer.ring.corrupt_why;
+	if (!kshm_consumer_arm(&in->consumer) && !in->consumer.ring.corrupt_why)
+		return 0;
+	in->served = calls;
+	return 1;
 }
 
 /* The program has kicked: it need not again. */
@@ -511,14 +559,23 @@ KSHM_INLINE void kshm_input_awake(struct kshm_input *in)
 		kshm_ring_disarm(&in->consumer.ring);
 }
 
-KSHM_INLINE void kshm_input_exit(struct kshm_input *in)
+/*
+ * End what kshm_input_enter() began. Returns 0, or KSHM_EBUSY if somebody has
+ * called since the last kshm_input_sleep() that returned 1: then nobody else
+ * will look at the ring, and the caller must enter again, now or soon.
+ */
+KSHM_INLINE int kshm_input_exit(struct kshm_input *in)
 {
-	kshm_give(&in->state);
+	kshm_u64 served = in->served;
+
+	kshm_publish(&in->state, KSHM_SLOT_FREE);
+	return kshm_read(&in->calls) == served ? 0 : KSHM_EBUSY;
 }
 
-#define KSHM_ESHUTDOWN (-108)
-
-/* What a kick does: KSHM_KICK { ...; return 0; } */
+/*
+ * What a kick does: KSHM_KICK { ...; return 0; }
+ * KSHM_EBUSY if it could not do all of it: Share.Kick then runs it again.
+ */
 #define KSHM_KICK                                                  \
 	KSHM_INLINE int kshm_on_kick(void);                        \
 	SEC("syscall")                                             \

@@ -33,9 +33,6 @@ struct kshm_command {
 	kshm_u32 reserved;
 };
 
-#define KSHM_EINVAL (-22)
-#define KSHM_EBUSY (-16)
-
 /* A timer of the kernel; the members are its own. */
 struct bpf_timer {
 	kshm_u64 opaque[2];
@@ -54,28 +51,39 @@ struct {
 	struct kshm_timer *value;
 } kshm_timer SEC(".maps");
 
-/* What one round of the timer has found. */
+/* One round of the timer. */
 struct kshm_round {
-	kshm_u64 found;
+	kshm_u64 ns;	/* when it began */
+	kshm_u64 found; /* whether it has found something to do */
 };
 
-/* One slot: publish what it holds. A busy one is looked at again next time. */
+/*
+ * One slot: publish what it holds. A busy one is looked at again next time, and
+ * one that holds nothing is not taken, or a program would find it busy. That is
+ * a promise to who merges the rings: the next record is of after this round
+ * began, if its time is taken between kshm_enter() and kshm_exit().
+ */
 static long kshm_tick_slot(void *map, kshm_u32 *key, struct kshm_slot *s, struct kshm_round *round)
 {
+	struct kshm_ring *r = &s->producer.ring;
+	kshm_u32 state = kshm_read_acquire(&s->state);
+
 	(void)map;
 	(void)key;
-	if (kshm_read(&s->state) == KSHM_SLOT_CLOSED)
+	if (state == KSHM_SLOT_CLOSED || !r->capacity)
 		return 0;
-	if (!kshm_take(&s->state)) {
-		round->found = 1;
+	/* As the reader sees it: published is set before that. */
+	if (state == KSHM_SLOT_FREE && !s->again &&
+	    kshm_read(&r->own->position) == kshm_read(&r->position)) {
+		kshm_producer_watermark(&s->producer, round->ns);
 		return 0;
 	}
-	if (s->producer.ring.position != s->producer.ring.published || s->again) {
-		round->found = 1;
-		kshm_flush(s);
-	}
-	if (s->producer.ring.capacity)
-		kshm_producer_show(&s->producer);
+	round->found = 1;
+	if (!kshm_take(&s->state))
+		return 0;
+	kshm_flush(s);
+	kshm_producer_watermark(&s->producer, round->ns);
+	kshm_producer_show(&s->producer);
 	kshm_give(&s->state);
 	return 0;
 }
@@ -88,13 +96,13 @@ static long kshm_tick_slot(void *map, kshm_u32 *key, struct kshm_slot *s, struct
 static int kshm_tick(void *map, kshm_u32 *key, struct kshm_timer *t)
 {
 	struct kshm_state *c = kshm_share();
-	struct kshm_round round = {};
+	struct kshm_round round = { .ns = kshm_bpf_ktime() };
 
 	(void)map;
 	(void)key;
 	if (!c || !kshm_read(&c->live))
 		return 0;
-	c->ticks++;
+	kshm_add(&c->ticks, 1); /* a full barrier: slots are looked at after the clock */
 	kshm_bpf_for_each(&kshm_slots, kshm_tick_slot, &round, 0);
 	if (!round.found) {
 		if (!kshm_read(&c->ticking))

@@ -8,8 +8,9 @@
 
 /*
  * The condition of a loop: the kernel counts the turns and ends the loop after
- * some millions, whatever the condition says. Counters start from values that
- * the verifier does not know, or it looks at each turn.
+ * some millions or a quarter of a second, whatever the condition says: who
+ * needs all turns looks at what is left. Counters start from values that the
+ * verifier does not know, or it looks at each turn.
  */
 #define KSHM_MAY(condition)                                                      \
 	({                                                                       \
@@ -23,8 +24,8 @@ on_:                                                                            
 		may_ && (condition);                                             \
 	})
 
-/* Write count words, a line at a time while there is one. */
-KSHM_ONCE int kshm_fill_at(kshm_u64 at, kshm_u32 count, kshm_u64 value)
+/* Write count words, a line at a time while there is one. Returns how many are left. */
+KSHM_ONCE kshm_u32 kshm_fill_at(kshm_u64 at, kshm_u32 count, kshm_u64 value)
 {
 	kshm_u64 KSHM_SHARED *to = (kshm_u64 KSHM_SHARED *)at;
 
@@ -45,13 +46,13 @@ KSHM_ONCE int kshm_fill_at(kshm_u64 at, kshm_u32 count, kshm_u64 value)
 		*to++ = value;
 		count--;
 	}
-	return 0;
+	return count;
 }
 
 #define kshm_fill(to, count, value) kshm_fill_at((kshm_u64)(to), count, value)
 
-/* Copy count words within the arena. */
-KSHM_ONCE int kshm_copy_at(kshm_u64 at, kshm_u64 source, kshm_u32 count)
+/* Copy count words within the arena. Returns how many are left. */
+KSHM_ONCE kshm_u32 kshm_copy_at(kshm_u64 at, kshm_u64 source, kshm_u32 count)
 {
 	kshm_u64 KSHM_SHARED *to = (kshm_u64 KSHM_SHARED *)at;
 	const kshm_u64 KSHM_SHARED *from = (const kshm_u64 KSHM_SHARED *)source;
@@ -62,7 +63,7 @@ KSHM_ONCE int kshm_copy_at(kshm_u64 at, kshm_u64 source, kshm_u32 count)
 		from++;
 		count--;
 	}
-	return 0;
+	return count;
 }
 
 #define kshm_copy(to, from, count) kshm_copy_at((kshm_u64)(to), (kshm_u64)(from), count)

@@ -26,7 +26,7 @@ int loop_produce(struct loop_burst *args)
 	kshm_u64 left = args->records, n = args->first;
 	kshm_u32 size = args->size, batch = args->batch, open = 0;
 	kshm_u32 patience = args->patience, looks = 0;
-	struct kshm_slot *s = kshm_enter();
+	struct kshm_slot *s = kshm_try();
 
 	if (!s)
 		return KSHM_EBUSY;
@@ -40,7 +40,8 @@ int loop_produce(struct loop_burst *args)
 			continue;
 		}
 		looks = 0;
-		kshm_fill(to, size / 8, n);
+		if (kshm_fill(to, size / 8, n))
+			break;
 		kshm_commit(s, size);
 		n++;
 		left--;
@@ -56,7 +57,7 @@ int loop_produce(struct loop_burst *args)
 	return 0;
 }
 
-/* Echo all records of one ring. Returns 0 if more may have come meanwhile. */
+/* Echo all records of one ring. Returns 0 if there may be more. */
 KSHM_INLINE int loop_echo(struct kshm_slot *s, struct kshm_input *in)
 {
 	const kshm_u64 KSHM_SHARED *from = NULL;
@@ -65,12 +66,12 @@ KSHM_INLINE int loop_echo(struct kshm_slot *s, struct kshm_input *in)
 	kshm_input_awake(in);
 	while (KSHM_MAY(from = kshm_input_next(in))) {
 		to = kshm_reserve(s, in->length);
-		if (to) {
-			kshm_copy(to, from, (in->length + 7) / 8);
-			kshm_commit(s, in->length);
-		} else {
+		if (!to)
 			kshm_drop(s);
-		}
+		else if (kshm_copy(to, from, (in->length + 7) / 8))
+			return 0;
+		else
+			kshm_commit(s, in->length);
 		kshm_input_release(in);
 	}
 	return kshm_input_sleep(in);
@@ -83,22 +84,21 @@ KSHM_ONCE int loop_ring(kshm_u32 n)
 
 	if (!in)
 		return 0;
-	s = kshm_enter();
+	s = kshm_try();
 	if (s) {
 		while (KSHM_MAY(!loop_echo(s, in)))
 			;
 		kshm_flush(s);
 		kshm_exit(s);
 	}
-	kshm_input_exit(in);
-	return 0;
+	return kshm_input_exit(in);
 }
 
 /* No rings: one word asks, the next one answers. */
 KSHM_INLINE int loop_answer(struct kshm_state *c)
 {
 	kshm_u64 KSHM_SHARED *words = (kshm_u64 KSHM_SHARED *)kshm_memory(c);
-	struct kshm_slot *s = kshm_enter();
+	struct kshm_slot *s = kshm_try();
 
 	if (!s)
 		return KSHM_EBUSY;
@@ -111,16 +111,19 @@ KSHM_INLINE int loop_answer(struct kshm_state *c)
 KSHM_KICK
 {
 	struct kshm_state *c = kshm_share();
-	kshm_u32 zero = 0, n;
-	struct kshm_input *in = kshm_bpf_lookup(&kshm_inputs, &zero);
+	struct kshm_input *in;
+	int result = 0;
+	kshm_u32 n;
 
-	if (!c || !in)
-		return 0;
-	if (kshm_read(&in->state) == KSHM_SLOT_CLOSED && c->length >= 16)
+	for (n = 0; n < KSHM_BPF_INPUTS; n++) {
+		in = kshm_bpf_lookup(&kshm_inputs, &n);
+		if (!in || kshm_read(&in->state) == KSHM_SLOT_CLOSED)
+			break;
+		result |= loop_ring(n);
+	}
+	if (!n && c && c->length >= 16)
 		return loop_answer(c);
-	for (n = 0; n < 8; n++)
-		loop_ring(n);
-	return 0;
+	return result;
 }
 
 /* What a driver may do at any time. */

@@ -29,18 +29,19 @@ KSHM_KICK
 	struct kshm_state *c = kshm_share();
 	struct sum_page KSHM_SHARED *page;
 	const kshm_u64 KSHM_SHARED *from;
-	kshm_u64 words, left, sum;
+	kshm_u64 words, left, done, sum;
 	struct kshm_slot *s;
 
 	if (!c || c->length < SUM_DATA)
 		return KSHM_EINVAL;
-	s = kshm_enter();
+	s = kshm_try();
 	if (!s)
 		return KSHM_EBUSY;
 	page = (struct sum_page KSHM_SHARED *)kshm_memory(c);
 	from = (const kshm_u64 KSHM_SHARED *)(kshm_memory(c) + SUM_DATA);
 	words = kshm_read(&page->words);
 	sum = kshm_read(&page->before);
+	done = kshm_read(&page->done);
 	if (words > SUM_WORDS || words > (c->length - SUM_DATA) / 8)
 		words = 0; /* not to be believed */
 	for (left = words; KSHM_MAY(left); left--) {
@@ -49,9 +50,15 @@ KSHM_KICK
 		if (!(left & 511))
 			kshm_write(&page->done, page->done + 512);
 	}
-	kshm_write(&page->sum, sum);
-	kshm_write(&page->pieces, page->pieces + 1);
+	if (!left) {
+		kshm_write(&page->sum, sum);
+		kshm_write(&page->pieces, page->pieces + 1);
+	} else {
+		kshm_write(&page->done, done); /* interrupted for too long: once more */
+	}
 	kshm_exit(s);
+	if (left)
+		return KSHM_EBUSY;
 	kshm_notify();
 	return 0;
 }

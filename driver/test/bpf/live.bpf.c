@@ -38,11 +38,14 @@ KSHM_ONCE int live_produce(kshm_u32 source)
 {
 	kshm_u32 cpu = kshm_bpf_cpu();
 	struct live_next *next = kshm_bpf_lookup(&live_next, &cpu);
-	struct kshm_slot *s = kshm_enter();
 	struct live_record KSHM_SHARED *r;
+	struct kshm_slot *s;
 	kshm_u64 n;
 
-	if (!s || !next)
+	if (!next)
+		return 0;
+	s = kshm_enter();
+	if (!s)
 		return 0;
 	n = __sync_fetch_and_add(&next->sequence, 1);
 	r = kshm_reserve(s, live_size);
@@ -52,9 +55,10 @@ KSHM_ONCE int live_produce(kshm_u32 source)
 		r->cpu = cpu;
 		r->source = source;
 		r->check = ~n;
-		if (live_size > sizeof(*r))
-			kshm_fill(r + 1, (live_size - sizeof(*r)) / 8, n);
-		kshm_commit(s, live_size);
+		if (live_size > sizeof(*r) && kshm_fill(r + 1, (live_size - sizeof(*r)) / 8, n))
+			kshm_drop(s);
+		else
+			kshm_commit(s, live_size);
 	} else {
 		kshm_drop(s);
 	}

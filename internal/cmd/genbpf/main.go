@@ -31,6 +31,7 @@ var objects = []object{
 	{"bpf/live", "driver/test/bpf/live.bpf.c", "live", nil},
 	{"bpf/live", "driver/test/bpf/count.bpf.c", "count", nil},
 	{"bpf/live", "driver/test/bpf/poll.bpf.c", "poll", nil},
+	{"bpf/live", "driver/test/bpf/hold.bpf.c", "hold", nil},
 	{"internal/bench/rival", "driver/test/bpf/rival.bpf.c", "rival", nil},
 	{"examples/bpf", "examples/bpf/events.bpf.c", "events", nil},
 }
