@@ -170,6 +170,9 @@ func adopt(m manifest, files []*os.File) (*transport, error) {
 	if err == nil {
 		err = in.complete()
 	}
+	if err == nil {
+		err = in.look()
+	}
 	if err != nil {
 		in.close()
 		return nil, err

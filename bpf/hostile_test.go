@@ -8,11 +8,13 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/rand/v2"
+	"os"
 	"syscall"
 	"testing"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 
 	"kshm"
 	"kshm/bpf"
@@ -27,6 +29,7 @@ type loopShare struct {
 	buf     *kshm.Buffer
 	to      ring.Group
 	from    ring.Group
+	progs   *ebpf.Collection
 	produce *ebpf.Program
 }
 
@@ -40,6 +43,7 @@ func shareLoops(t testing.TB, inputs, capacity int) *loopShare {
 	t.Helper()
 	s := &loopShare{}
 	dev := openLoop(t, &bpf.Options{Attach: func(c *ebpf.Collection) (_ []link.Link, err error) {
+		s.progs = c
 		s.produce, err = c.Programs["loop_produce"].Clone() // the share closes its own
 		return nil, err
 	}})
@@ -209,5 +213,22 @@ func TestHostileCommands(t *testing.T) {
 	}
 	if err := s.Share.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// What programs trust, user space cannot write, root included.
+func TestMapsAreReadOnly(t *testing.T) {
+	needBPF(t)
+	s := shareLive(t, 64, 4096, 1, bpf.Options{})
+	for _, name := range []string{"kshm_state", "kshm_slots", "kshm_inputs", "kshm_timer"} {
+		m := s.progs.Maps[name]
+		value := make([]byte, m.ValueSize())
+		if err := m.Update(uint32(0), value, ebpf.UpdateAny); !errors.Is(err, os.ErrPermission) {
+			t.Errorf("%s: writing it: %v", name, err)
+		}
+		if mem, err := unix.Mmap(m.FD(), 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err == nil {
+			t.Errorf("%s can be mapped to write", name)
+			unix.Munmap(mem)
+		}
 	}
 }

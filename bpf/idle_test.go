@@ -11,6 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
 	"kshm"
 	"kshm/bpf"
 	"kshm/bpf/loop"
@@ -53,7 +56,14 @@ func TestIdle(t *testing.T) {
 	if st, err := s.Stats(); err != nil || st.Events != 0 {
 		t.Errorf("a reader that was awake was rung for: %+v, %v", st, err)
 	}
-	// Nothing happens: all readers go to sleep, and nobody wakes them.
+	// Nothing happens: all readers go to sleep, nobody wakes them, and no
+	// program of the object runs, the timer neither.
+	stats, err := ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stats.Close()
+	before := s.runs(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	done := make(chan error, len(consumers))
@@ -68,6 +78,16 @@ func TestIdle(t *testing.T) {
 	if st, err := s.Stats(); err != nil || st.Events != 0 {
 		t.Errorf("an idle share has raised events: %+v, %v", st, err)
 	}
+	if after := s.runs(t); after != before {
+		t.Errorf("programs of an idle share have run: %d times, before %d", after, before)
+	}
+	// The counter works: this is one run.
+	if _, err := loop.Produce(s.produce, loop.Burst{Records: 1, Size: 64, Batch: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if after := s.runs(t); after == before {
+		t.Error("the kernel does not count runs")
+	}
 	for _, c := range consumers {
 		if n := c.Counters(); n.Sleeps > 1 {
 			t.Errorf("a reader without records woke: %+v", n)
@@ -75,19 +95,33 @@ func TestIdle(t *testing.T) {
 	}
 }
 
+// runs is how often the share's programs have run, and its timer.
+func (s *loopShare) runs(t *testing.T) (n uint64) {
+	t.Helper()
+	for _, p := range s.progs.Programs {
+		stats, err := p.Stats()
+		if err != nil {
+			t.Fatal(err)
+		}
+		n += stats.RunCount
+	}
+	return n + ticks(t, s.progs)
+}
+
+func ticks(t *testing.T, c *ebpf.Collection) uint64 {
+	t.Helper()
+	raw, err := c.Maps["kshm_state"].LookupBytes(uint32(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ticksOf(raw)
+}
+
 // A record that waits for others is published by the timer, which then stops:
 // it takes no processor time when there is nothing to do.
 func TestTimer(t *testing.T) {
 	needBPF(t)
 	s := shareLive(t, 64, 64<<10, 1, bpf.Options{Batch: 32 << 10, Flush: 2 * time.Millisecond})
-	state := s.progs.Maps["kshm_state"]
-	ticks := func() uint64 {
-		raw, err := state.LookupBytes(uint32(0))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return ticksOf(raw)
-	}
 	c, err := ring.NewConsumer(s.buf.Bytes(), s.groups[0], 0, s.Share)
 	if err != nil {
 		t.Fatal(err)
@@ -114,14 +148,14 @@ func TestTimer(t *testing.T) {
 		t.Fatalf("%d records: %v", n, c.Err())
 	}
 	// The first one's doorbell starts the timer, which stops by itself.
-	for ticks() == 0 {
+	for ticks(t, s.progs) == 0 {
 		if time.Sleep(time.Millisecond); ctx.Err() != nil {
 			t.Fatal("the timer has never run")
 		}
 	}
-	for last := ticks(); ; {
+	for last := ticks(t, s.progs); ; {
 		time.Sleep(20 * time.Millisecond)
-		now := ticks()
+		now := ticks(t, s.progs)
 		if now == last {
 			break
 		}

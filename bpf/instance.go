@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"syscall"
 
 	"github.com/cilium/ebpf"
@@ -75,6 +76,7 @@ const (
 type instance struct {
 	*ebpf.Collection
 	links []io.Closer
+	seen  []byte // the state, mapped
 }
 
 // newInstance creates the object's maps, with the given ones in their places,
@@ -94,7 +96,22 @@ func newInstance(spec *ebpf.CollectionSpec, replace map[string]*ebpf.Map, kernel
 		}
 		c.Programs[name] = prog
 	}
+	// Frozen: user space reads it alone. A map that is made read-only cannot be
+	// mapped at all.
+	if err := errors.Join(c.Maps[stateMap].Freeze(), in.look()); err != nil {
+		in.close()
+		return nil, err
+	}
 	return in, nil
+}
+
+// look maps the state: reading it is no system call.
+func (in *instance) look() (err error) {
+	in.seen, err = sys.Map(in.Maps[stateMap].FD(), 0, os.Getpagesize(), false)
+	if err != nil {
+		return fmt.Errorf("map %s: %w", stateMap, err)
+	}
+	return nil
 }
 
 // run has the kernel do one step.
@@ -115,11 +132,6 @@ func run(p *ebpf.Program, context []byte) error {
 	return nil
 }
 
-func (in *instance) state() (s state, err error) {
-	err = in.Maps[stateMap].Lookup(uint32(0), &s)
-	return s, err
-}
-
 // detach ends the hooks: no program is started by one any more.
 func (in *instance) detach() error {
 	err := closeAll(in.links)
@@ -130,6 +142,10 @@ func (in *instance) detach() error {
 func (in *instance) close() error {
 	err := in.detach()
 	in.Collection.Close()
+	if in.seen != nil {
+		err = errors.Join(err, sys.Unmap(in.seen))
+		in.seen = nil
+	}
 	return err
 }
 

@@ -7,6 +7,7 @@ package bpf
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -116,17 +117,14 @@ func (s *session) Pump(wake func(events uint64)) error {
 			s.stop(kshm.EndGone) // unless it has ended: nothing will be heard of it any more
 			return s.reason.Err()
 		}
-		now, err := s.hear()
-		if err != nil {
-			s.stop(kshm.EndGone)
-			return s.reason.Err()
-		}
+		now := s.hear()
 		wake(now.Events)
 		if why := now.ending(); why != 0 {
 			s.stop(why)
 			return s.reason.Err()
 		}
 		if now.Ticking == 0 {
+			runtime.Gosched() // who was woken goes first
 			s.tick()
 		}
 	}
@@ -145,11 +143,11 @@ func (s *state) ending() kshm.Reason {
 }
 
 // hear reads how many events there have been, and whether all is well.
-func (s *session) hear() (state, error) {
+func (s *session) hear() state {
 	s.kicks.RLock()
 	defer s.kicks.RUnlock()
 	if final := s.last(); final != nil {
-		return final.state, nil
+		return final.state
 	}
 	return s.in.state()
 }
@@ -180,9 +178,8 @@ func (s *session) look() (account, error) {
 }
 
 func (s *session) account() (a account, err error) {
-	if a.toKernel, a.toUser, err = s.counters(); err == nil {
-		a.state, err = s.in.state()
-	}
+	a.toKernel, a.toUser, err = s.counters()
+	a.state = s.in.state()
 	return a, err
 }
 

@@ -21,6 +21,15 @@ const (
 	inputSize = uint32(unsafe.Sizeof(inputState{}))
 )
 
+// state reads what the kernel's programs say of the share, word by word.
+func (in *instance) state() (s state) {
+	to := (*[stateSize / 8]uint64)(unsafe.Pointer(&s))
+	for i := range to {
+		to[i] = word(in.seen, 8*i).Load()
+	}
+	return s
+}
+
 // bytesOf is the command as the kernel reads it.
 func bytesOf(c *command) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(c)), unsafe.Sizeof(*c))

@@ -167,7 +167,7 @@ struct kshm_input {
 	kshm_u64 pad[6];
 };
 
-/* The share as a whole. Package kshm/bpf reads it; see struct state there. */
+/* The share as a whole. Package kshm/bpf maps it; see struct state there. */
 struct kshm_state {
 	kshm_u32 version; /* KSHM_BPF_VERSION, once there was a share */
 	kshm_u32 live;	  /* else the share has not begun, or ends */
@@ -210,7 +210,7 @@ struct {
 
 struct {
 	KSHM_FIELD(type, KSHM_MAP_ARRAY);
-	KSHM_FIELD(map_flags, KSHM_MAP_RDONLY);
+	KSHM_FIELD(map_flags, KSHM_MAP_MMAPABLE); /* the loader freezes it: user space does not write */
 	KSHM_FIELD(max_entries, 1);
 	kshm_u32 *key;
 	struct kshm_state *value;
