@@ -29,6 +29,9 @@ var kernelInputs = []string{
 	"internal/abi", "internal/vm", "internal/deps", "internal/cmd/vmrun", "Makefile",
 }
 
+// What the eBPF tests depend on.
+var bpfInputs = []string{"bpf", "driver/bpf", "driver/include", "driver/test/bpf", "driver/samples/loop/loop.bpf.c", "ring", "internal/sys"}
+
 var parts = slices.Concat(anywhere, kernels, storms("6.12", 10, 1_000_000, 1000), storms("debug-6.12", 5, 200_000, 400))
 
 // anywhere are the parts that need no kernel of their own.
@@ -39,7 +42,9 @@ var anywhere = []part{
 	{Name: "race", Limit: time.Hour, Command: with + "cc -- go test -v -race -count=5 -timeout 60m ./..."},
 	{Name: "vm", Kernel: "6.1, 6.12", Limit: time.Hour, Command: "KSHM_VM=\"6.1 6.12\" " + test + "./internal/vm", Inputs: []string{"internal/vm", "internal/deps"}},
 	{Name: "analyze", Limit: time.Hour, Command: mk + "analyze", Inputs: append([]string{"internal/cmd/analyze"}, kernelInputs...)},
-	{Name: "bpf", Limit: time.Hour, Command: test + "-run '^Test(LiveHooks|Kill)$' ./bpf -live 100000000 -kills 1000", Inputs: []string{"bpf", "driver/bpf", "driver/include", "driver/test/bpf", "ring", "internal/sys"}},
+	{Name: "bpf/1", Limit: time.Hour, Command: test + "-run '^Test(LiveHooks|NMI)$' ./bpf -live 100000000 -nested 1000000", Inputs: bpfInputs},
+	{Name: "bpf/2", Limit: time.Hour, Command: test + "-run '^TestKill$' ./bpf -kills 500", Inputs: bpfInputs},
+	{Name: "bpf/3", Limit: time.Hour, Command: test + "-run '^TestKill$' ./bpf -kills 500 # again", Inputs: bpfInputs},
 	{Name: "fuzz", Limit: time.Hour, Command: mk + "fuzz FUZZTIME=10m"},
 }
 
