@@ -47,7 +47,9 @@
 
 struct loop_produce {
 	kshm_u64 cookie;  /* which share; the oldest that has it */
-	kshm_u64 records; /* to produce or drop */
+	kshm_u64 records; /* to produce or drop; 0 brings the watermark, which each
+			   * call leaves behind on Linux, up to date
+			   */
 	kshm_u32 ring;    /* number among the share's TO_USER rings */
 	kshm_u32 size;    /* bytes per record, multiple of 8 */
 	kshm_u32 batch;   /* records per flush, 1 to LOOP_MAX_BATCH */

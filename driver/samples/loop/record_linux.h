@@ -8,16 +8,21 @@
 #include <linux/minmax.h>
 #include "loop.h"
 
-/* Fills size bytes. last_ns is the ring's: its clock must not step back. */
+/* The fast clock may step back by a little; the ring's, last_ns, must not. */
+static inline u64 loop_now(u64 *last_ns)
+{
+	*last_ns = max(*last_ns, ktime_get_mono_fast_ns());
+	return *last_ns;
+}
+
+/* Fills size bytes. */
 static inline void loop_fill(struct loop_record *rec, u32 size, u64 source, u64 sequence,
 			     u64 *last_ns)
 {
 	u64 *word = (u64 *)(rec + 1);
 	u64 *end = (void *)rec + size;
 
-	/* The fast clock may step back by a little; the ring's must not. */
-	*last_ns = max(*last_ns, ktime_get_mono_fast_ns());
-	rec->ns = *last_ns;
+	rec->ns = loop_now(last_ns);
 	rec->source = source;
 	rec->sequence = sequence;
 	while (word < end)

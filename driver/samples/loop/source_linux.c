@@ -218,6 +218,20 @@ static int check(const struct loop_state *state, const struct loop_produce *c)
 	return 0;
 }
 
+/*
+ * The ring may be quiet from now on: what it makes later is no older than this.
+ * In a task: an NMI that came in the middle of a record could not promise that.
+ */
+static void promise(struct source *src)
+{
+	unsigned long flags;
+
+	local_irq_save(flags);
+	if (raw_smp_processor_id() == src->cpu)
+		kshm_producer_watermark(src->producer, loop_now(src->last_ns));
+	local_irq_restore(flags);
+}
+
 ssize_t loop_produce(struct kshm_share *s, const struct loop_produce *c, struct loop_result *r)
 {
 	struct loop_state *state = s->priv;
@@ -241,6 +255,7 @@ ssize_t loop_produce(struct kshm_share *s, const struct loop_produce *c, struct 
 	src->deadline = jiffies + LOOP_SECONDS * HZ;
 	init_completion(&src->over);
 	run(src, r);
+	promise(src);
 	err = src->err;
 	kfree(src);
 	return err ?: sizeof(*r);
