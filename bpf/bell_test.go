@@ -58,9 +58,12 @@ func TestFullDoorbell(t *testing.T) {
 		}
 	}
 	// Readers that sleep: a record asks for a doorbell, which is refused.
-	for i := range group.Count {
-		word(mem, i*group.Stride()+512).Store(1)
+	arm := func(n uint64) {
+		for i := range group.Count {
+			word(mem, i*group.Stride()+512).Store(n)
+		}
 	}
+	arm(1)
 	produce := func() {
 		if _, err := loop.Produce(in.Programs["loop_produce"], loop.Burst{Records: 1, Size: 8, Batch: 1}); err != nil {
 			t.Fatal(err)
@@ -80,6 +83,26 @@ func TestFullDoorbell(t *testing.T) {
 	accepted := in.state()
 	produce()
 	last := in.state()
+	// One that is refused again, for a reader that wakes by itself meanwhile:
+	// nobody is left to be rung for.
+	for range 1000 {
+		if err := s.Kick(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	arm(3)
+	produce()
+	arm(4)
+	produce()
+	for _, o := range g.outputs {
+		var slot slotState
+		if err := in.Maps[slotsMap].Lookup(uint32(o.slot), &slot); err != nil {
+			t.Fatal(err)
+		}
+		if slot.Again != 0 {
+			t.Errorf("slot %d still tries to ring for a reader that is awake", o.slot)
+		}
+	}
 	if accepted.Failures != full.Failures || accepted.Events != full.Events+1 || last.Events != accepted.Events {
 		t.Errorf("full: %+v\nthen: %+v\nthen: %+v", full, accepted, last)
 	}
