@@ -13,6 +13,8 @@
  *                   kshm_producer_skip                  Producer.need
  *   commit          kshm_producer_reserve,              Producer.Reserve,
  *                   kshm_producer_commit                Producer.Commit
+ *   flush           kshm_producer_flush,                Producer.Flush,
+ *                   kshm_consumer_flush                 Consumer.Flush
  *   producer        kshm_producer_flush,                Producer.Write,
  *                   kshm_producer_arm                   Producer.Wait, side.park
  *   release         kshm_consumer_release               Consumer.Release
@@ -37,6 +39,7 @@
  *   NUMBERS=4          a number comes again too soon (the code has 64 bits)
  *   EARLY_RELEASE      the consumer gives the space back before it has read
  *   NO_LAST_LOOK       the end of the share hides what was published before
+ *   FORGOTTEN_KICK     a ring of the doorbell that failed counts as an answer
  */
 
 #ifndef RECORDS
@@ -61,6 +64,7 @@ bit need_wakeup_pending[2];
 byte pending_data; /* stores of the producer to data that are not visible */
 
 bit rung[2]; /* there were events since this side last counted them */
+bit kick_fails = 1; /* once, on one side: then it rings at the next publish */
 bit ended;      /* the share */
 byte published_at_end;
 
@@ -100,25 +104,45 @@ end:
 
 inline publish(me, other, no_fence) {
 	if
-	:: published != pos ->
+	:: published != pos || again ->
 		published = pos;
 #ifndef NO_RELEASE
 		(me == C || pending_data == 0);
 #endif
 		d_step { position_buffer[me] = pos; position_pending[me] = 1 };
 		(no_fence || drained(me));
-		d_step {
+		atomic {
+			again = 0;
 			seen_armed = need_wakeup[other];
 			if
 			:: (seen_armed & 1) && seen_armed != answered ->
 				answered = seen_armed;
-				rung[other] = 1
+				if
+				:: rung[other] = 1
+				:: kick_fails ->
+					kick_fails = 0;
+#ifndef FORGOTTEN_KICK
+					answered = 0;
+					again = 1
+#endif
+				fi
 			:: else
 			fi;
 			seen_armed = 0
 		}
 	:: else
 	fi
+}
+
+/* Before it sleeps or stops, a side repeats what failed. */
+inline flush(me, other, no_fence) {
+	do
+	:: publish(me, other, no_fence);
+		if
+		:: again
+		:: else -> break
+		fi
+	od
 }
 
 inline fetch(other, reach) {
@@ -192,7 +216,7 @@ inline commit() {
 
 active proctype producer() {
 	byte pos, published, peer, armed, answered, seen_armed, size, n = 1;
-	bit last;
+	bit again, last;
 
 	do
 	:: n <= RECORDS ->
@@ -212,7 +236,7 @@ active proctype producer() {
 			:: last -> goto stop
 			:: else
 			fi;
-			publish(P, C, P_NO_FENCE);
+			flush(P, C, P_NO_FENCE);
 #ifndef LATE_SEEN
 			rung[P] = 0;
 #endif
@@ -238,7 +262,7 @@ active proctype producer() {
 		fi
 	:: else -> break
 	od;
-	publish(P, C, P_NO_FENCE);
+	flush(P, C, P_NO_FENCE);
 stop:
 	skip
 }
@@ -255,7 +279,7 @@ inline release() {
 
 active proctype consumer() {
 	byte pos, published, peer, armed, answered, seen_armed, size, n = 1;
-	bit last;
+	bit again, last;
 
 	do
 	:: n > RECORDS -> break
@@ -282,7 +306,7 @@ active proctype consumer() {
 		:: pos != peer
 		:: pos == peer && last -> break
 		:: pos == peer && !last ->
-			publish(C, P, C_NO_FENCE);
+			flush(C, P, C_NO_FENCE);
 #ifndef LATE_SEEN
 			rung[C] = 0;
 #endif

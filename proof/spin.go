@@ -16,7 +16,7 @@ import (
 // bugs are the seeded ones of ring.pml, which must be found.
 var bugs = []string{
 	"PRODUCER_NO_FENCE", "CONSUMER_NO_FENCE", "ARM_NO_FENCE", "NO_RELEASE", "NO_RECHECK",
-	"LATE_SEEN", "FLAG", "NUMBERS=4", "EARLY_RELEASE", "NO_LAST_LOOK",
+	"LATE_SEEN", "FLAG", "NUMBERS=4", "EARLY_RELEASE", "NO_LAST_LOOK", "FORGOTTEN_KICK",
 }
 
 var (
