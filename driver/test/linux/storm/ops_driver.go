@@ -62,16 +62,24 @@ func (l *lane) doTell(a *[script.MaxArgs]uint32) syscall.Errno {
 	return err
 }
 
+// loopDevice is mostly the device that understands the codes of loop.
+func (l *lane) loopDevice(n uint32) int32 {
+	if n&3 == 0 {
+		return l.device(n)
+	}
+	return l.device(n&4 | 2)
+}
+
 // doProduce has loop make records, in a context of any kind.
 func (l *lane) doProduce(a *[script.MaxArgs]uint32) syscall.Errno {
-	l.loop = loopCommand{Cookie: cookieBase + uint64(a[1]), Ring: a[2], Records: uint64(a[3]), Size: 24 + 8*a[4], Batch: 1 + a[3]%64, Context: a[5]}
-	_, err := l.sendCode(l.device(a[0]), loopProduce, unsafe.Pointer(&l.loop), uint32(unsafe.Sizeof(l.loop)), 40)
+	l.loop = loopCommand{Cookie: ringCookie(a[1]), Ring: a[2], Records: uint64(a[3]), Size: 24 + 8*a[4], Batch: 1 + a[3]%64, Context: a[5]}
+	_, err := l.sendCode(l.loopDevice(a[0]), loopProduce, unsafe.Pointer(&l.loop), uint32(unsafe.Sizeof(l.loop)), 40)
 	return err
 }
 
 func (l *lane) doCount(a *[script.MaxArgs]uint32) syscall.Errno {
-	l.loop.Cookie = cookieBase + uint64(a[1])
-	_, err := l.sendCode(l.device(a[0]), loopCounts, unsafe.Pointer(&l.loop.Cookie), 8, 24)
+	l.loop.Cookie = ringCookie(a[1])
+	_, err := l.sendCode(l.loopDevice(a[0]), loopCounts, unsafe.Pointer(&l.loop.Cookie), 8, 24)
 	return err
 }
 

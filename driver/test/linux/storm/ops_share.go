@@ -17,8 +17,11 @@ import (
 
 const (
 	cookieBase   = 1000 // of the shares that everybody finds
+	ringCookies  = 4    // of those that have rings, so that they are found soon
 	ringCapacity = abi.RingMinCapacity
 )
+
+func ringCookie(n uint32) uint64 { return cookieBase + uint64(n%ringCookies) }
 
 // rings fills in a table: how many rings of each direction, all in a row.
 func (l *lane) rings(toKernel, toUser uint32) {
@@ -42,6 +45,7 @@ func (l *lane) doShare(a *[script.MaxArgs]uint32) syscall.Errno {
 	device := l.device(a[4])
 	if a[6] >= 4 { // rings are for loop
 		device = l.device(a[4]&4 | 2)
+		l.share.Cookie = ringCookie(a[5])
 	}
 	switch a[6] {
 	case 0, 1, 2: // plain

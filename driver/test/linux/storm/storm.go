@@ -192,23 +192,26 @@ const longStorm = 200_000
 
 // neverDone lists what ought to have succeeded now and then, and never has.
 func (s *storm) neverDone(total *outcome) (list []string, err error) {
-	wanted := mustSucceed
-	if total.operations >= longStorm {
-		wanted = append(wanted, script.Reload)
+	probe, err := askProbe()
+	if err == nil && probe.Shares == s.shares {
+		list = append(list, "share() of the probe")
 	}
-	for _, k := range wanted {
-		if s.answers[k][0] == 0 {
+	return append(list, neverAnswered(&s.answers, total)...), err
+}
+
+func neverAnswered(answers *[script.NumKinds][maxErrno]int64, total *outcome) (list []string) {
+	for _, k := range mustSucceed {
+		if answers[k][0] == 0 {
 			list = append(list, script.Kinds[k].Name)
 		}
 	}
+	if total.operations >= longStorm && answers[script.Reload][0] == 0 {
+		list = append(list, script.Kinds[script.Reload].Name)
+	}
 	if total.smallKills == 0 {
-		list = append(list, "killing a child that shares")
+		list = append(list, "kill -9 of a child that shares")
 	}
-	probe, err := askProbe()
-	if err == nil && probe.Shares == s.shares {
-		list = append(list, "the probe's share()")
-	}
-	return list, err
+	return list
 }
 
 // measureSlab keeps what the slab holds when caches are warm, and what it holds
