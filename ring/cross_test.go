@@ -98,6 +98,21 @@ func TestCAndC(t *testing.T) {
 	}
 }
 
+// Drops of contexts that interrupt each other are all counted.
+func TestNestedDrops(t *testing.T) {
+	signals := 1000
+	if testing.Short() {
+		signals /= 4
+	}
+	for _, build := range []string{"plain", "naive"} {
+		out, err := exec.Command(compiled(t, "threads", build), "drops", fmt.Sprint(signals)).CombinedOutput()
+		if err != nil {
+			t.Errorf("%s: %v\n%s", build, err, out)
+		}
+		t.Logf("%s: %s", build, out)
+	}
+}
+
 // One record there and back, again and again, with sides that never spin: all
 // that either does is publish, arm and sleep. A single lost wake-up hangs it.
 func TestSleepWake(t *testing.T) {

@@ -27,6 +27,7 @@ import (
 // buildFlags are the ways to compile the C side.
 var buildFlags = map[string][]string{
 	"plain": {"-O2"},
+	"naive": {"-O0"}, // no two steps of the source are one of the machine
 	"asan":  {"-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"},
 	"tsan":  {"-O1", "-fsanitize=thread"},
 	// A seeded bug: publish without its full barrier.

@@ -22,6 +22,7 @@
 #include "kshm.h"
 
 #if defined(__KERNEL__)
+#include <linux/atomic.h>
 #include <linux/compiler.h>
 #include <linux/prefetch.h>
 #include <linux/stddef.h>
@@ -41,6 +42,8 @@
  * kshm_publish(p, v)   one store, after all earlier accesses; a full barrier
  *                      stands between it and all later accesses
  * kshm_barrier()       the compiler moves nothing across it
+ * kshm_increment(p)    optional: add 1 to a private u64, whole even if a context
+ *                      that does the same comes in between; needs no order
  * kshm_prefetchw(p)    optional: a hint that the line at p will be written
  * kshm_prefetch(p)     optional: a hint that the line at p will be read
  */
@@ -51,6 +54,7 @@
 #define kshm_read_acquire(p) smp_load_acquire(p)
 #define kshm_write(p, v) WRITE_ONCE(*(p), v)
 #define kshm_barrier() barrier()
+#define kshm_increment(p) atomic64_inc((atomic64_t *)(p))
 #define kshm_prefetchw(p) prefetchw(p)
 #define kshm_prefetch(p) prefetch(p)
 #ifdef CONFIG_X86
@@ -84,6 +88,10 @@
 		__atomic_thread_fence(__ATOMIC_SEQ_CST); \
 	} while (0)
 #endif
+#endif
+
+#ifndef kshm_increment
+#define kshm_increment(p) ((void)__atomic_fetch_add(p, 1, __ATOMIC_RELAXED))
 #endif
 
 /*
@@ -663,11 +671,14 @@ static inline int kshm_producer_flush(struct kshm_producer *p)
 	return wake;
 }
 
-/* The caller gives a record up: count it. */
+/*
+ * The caller gives a record up: count it. Who has interrupted a section may be
+ * interrupted itself, as an exception is by an NMI.
+ */
 static inline void kshm_producer_drop(struct kshm_producer *p)
 {
 	if (!kshm_producer_enter(p)) {
-		p->nested++;
+		kshm_increment(&p->nested);
 		return;
 	}
 	p->ring.counters.drops++;

@@ -78,6 +78,7 @@ NTSYSAPI NTSTATUS NTAPI ZwSetSecurityObject(HANDLE Handle, SECURITY_INFORMATION 
 #define kshm_write(p, v) KshmWrite64(p, v)
 #define kshm_publish(p, v) ((void)InterlockedExchange64((volatile LONG64 *)(p), (LONG64)(v)))
 #define kshm_barrier() _ReadWriteBarrier()
+#define kshm_increment(p) ((void)InterlockedIncrement64((volatile LONG64 *)(p)))
 #endif
 
 _Static_assert(sizeof(PVOID) == 8, "the kit is for 64-bit systems");

@@ -4,9 +4,11 @@
  *
  *   threads stream RECORDS   blocking ends that never spin
  *   threads nested RECORDS   a producer that signals interrupt, as NMIs would
+ *   threads drops SIGNALS    interrupted contexts that are interrupted again
  */
 #include <pthread.h>
 #include <signal.h>
+#include <sys/time.h>
 
 #include "peer.h"
 
@@ -169,6 +171,39 @@ static void nested_consumer(struct kshm_consumer *c, pthread_t producer)
 	       (unsigned long long)nested->nested);
 }
 
+/*
+ * In a section, contexts that interrupt it give records up, and are interrupted
+ * by others that do the same, on the same counter: it misses none.
+ */
+static void interrupt_drop(int signal)
+{
+	(void)signal;
+	kshm_producer_drop(nested);
+	__atomic_fetch_add(&interrupts, 1, __ATOMIC_RELAXED);
+}
+
+static void drops(struct kshm_producer *p, uint64_t signals)
+{
+	struct itimerval often = { { 0, 50 }, { 0, 50 } }, never = { { 0, 0 }, { 0, 0 } };
+	uint64_t n = 0, all;
+
+	nested = p;
+	check(kshm_producer_reserve(p, 8) != NULL, "reserve", 0);
+	signal(SIGALRM, interrupt_drop);
+	setitimer(ITIMER_REAL, &often, NULL);
+	for (; __atomic_load_n(&interrupts, __ATOMIC_RELAXED) < signals; n++)
+		kshm_producer_drop(p);
+	setitimer(ITIMER_REAL, &never, NULL);
+	signal(SIGALRM, SIG_IGN);
+	kshm_producer_cancel(p);
+	all = n + interrupts;
+	printf("%llu drops, %llu of them interrupted others, %llu counted\n",
+	       (unsigned long long)all, (unsigned long long)interrupts,
+	       (unsigned long long)kshm_producer_drops(p));
+	fflush(stdout);
+	check(kshm_producer_drops(p) == all, "drops were not counted", all);
+}
+
 int main(int argc, char **argv)
 {
 	struct kshm_producer p;
@@ -186,6 +221,10 @@ int main(int argc, char **argv)
 	kshm_ring_format(memory, &group);
 	kshm_producer_init(&p, memory, &group, 0);
 	kshm_consumer_init(&c, memory, &group, 0);
+	if (!strcmp(argv[1], "drops")) {
+		drops(&p, records);
+		return 0;
+	}
 	if (pthread_create(&thread, NULL, nest ? nested_producer : stream_producer, &p))
 		die("pthread_create");
 	if (nest) {
