@@ -203,7 +203,7 @@ in-wine: windows-clients
 .PHONY: test-bpf
 test-bpf: build/vmrun ## rung 5: eBPF programs in the running kernel
 	go test -count=1 ./bpf/loop ./bpf/live ./examples/bpf
-	go test -count=1 -v -run '^Test(LiveHooks|Kill|WithoutRights|KernelVersion|Handover)$$' ./bpf -live 10000000 -kills 50
+	go test -count=1 -v -run '^Test(LiveHooks|Kill|KillReceiver|TwoRings|WithoutRights|KernelVersion|Handover)$$' ./bpf -live 10000000 -kills 50 -kicks 10000
 	$(WITH) qemu kernel-6.1 -- env CGO_ENABLED=0 go test -count=1 -exec "$(CURDIR)/build/vmrun -kernel 6.1" -v -run '^Test(KernelVersion|WithoutRights)$$' ./bpf
 
 # What the tests take besides themselves.

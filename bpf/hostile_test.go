@@ -9,6 +9,8 @@ import (
 	"errors"
 	"math/rand/v2"
 	"os"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -89,9 +91,40 @@ func (s *loopShare) readers(t testing.TB) []*ring.Consumer {
 	return all
 }
 
+// hostileWrite writes something, somewhere: half of the time to words that
+// matter.
+func (s *loopShare) hostileWrite(r *rand.Rand) {
+	mem := s.buf.Bytes()
+	what := uint64(r.IntN(3)) << r.IntN(64)
+	if r.IntN(4) == 0 {
+		what = r.Uint64()
+	}
+	at := 8 * r.IntN(len(mem)/8)
+	if r.IntN(2) == 0 {
+		base := s.to.Offset
+		if r.IntN(2) == 0 {
+			base = s.from.Offset + r.IntN(s.from.Count)*s.from.Stride()
+		}
+		at = base + []int{0, 128, 256, 384, 512, 8192, 8200}[r.IntN(7)]
+	}
+	word(mem, at).Store(what)
+}
+
+// scribble writes until the returned function is called.
+func (s *loopShare) scribble(seed uint64) (stop func()) {
+	var over atomic.Bool
+	var all sync.WaitGroup
+	all.Go(func() {
+		for r := rand.New(rand.NewPCG(seed, 1)); !over.Load(); {
+			s.hostileWrite(r)
+		}
+	})
+	return func() { over.Store(true); all.Wait() }
+}
+
 // What a program may write into the shared memory, at its worst: anything,
-// anywhere, while the kernel's programs use it. They return, the break is
-// reported, and the next share works.
+// anywhere, before the kernel's programs use it and, with odd seeds, meanwhile.
+// They return, the break is reported, and the next share works.
 func TestHostileBytes(t *testing.T) {
 	needBPF(t)
 	reported := 0
@@ -99,30 +132,21 @@ func TestHostileBytes(t *testing.T) {
 		s := shareLoop(t, 4096)
 		mem := s.buf.Bytes()
 		r := rand.New(rand.NewPCG(seed, 0))
+		stop := func() {}
+		if seed%2 == 1 {
+			stop = s.scribble(seed)
+		}
 		for s.Err() == nil && r.IntN(400) != 0 {
-			word := uint64(r.IntN(3)) << r.IntN(64)
-			if r.IntN(4) == 0 {
-				word = r.Uint64()
-			}
-			at := 8 * r.IntN(len(mem)/8)
-			if r.IntN(2) == 0 { // the words that matter
-				base := s.to.Offset
-				if r.IntN(2) == 0 {
-					base = s.from.Offset + r.IntN(s.from.Count)*s.from.Stride()
-				}
-				at = base + []int{0, 128, 256, 384, 512, 8192, 8200}[r.IntN(7)]
-			}
-			binary.NativeEndian.PutUint64(mem[at:], word)
+			s.hostileWrite(r)
 			if err := s.Kick(); err != nil && s.Err() == nil {
 				t.Fatal(err)
 			}
 			_, err := loop.Produce(s.produce, loop.Burst{Records: 20, Size: uint32(8 * r.IntN(300)), Batch: uint32(r.IntN(3))})
-			if errors.Is(err, syscall.EBUSY) {
-				<-s.Done() // it is ending
-			} else if err != nil && s.Err() == nil {
+			if err != nil && !errors.Is(err, syscall.EBUSY) && s.Err() == nil { // busy: or it is ending
 				t.Fatal(err)
 			}
 		}
+		stop()
 		if err := s.Share.Close(); err != nil {
 			t.Fatal(err)
 		}

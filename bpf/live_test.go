@@ -85,7 +85,8 @@ type tally struct {
 	bySource sources
 	byCPU    map[uint32]uint64
 	next     uint64 // number that the next record has at least
-	ns       uint64
+	ns       uint64 // time of the last one
+	mark     uint64 // and what the next one has at least, as was promised
 }
 
 // add checks a record: in one piece, and in order.
@@ -102,6 +103,9 @@ func (n *tally) add(rec []byte) error {
 	}
 	if sequence < n.next || ns < n.ns {
 		return fmt.Errorf("record %d of %d ns after %d of %d ns", sequence, ns, n.next, n.ns)
+	}
+	if ns < n.mark {
+		return fmt.Errorf("record %d is of %d ns, and %d were promised", sequence, ns, n.mark)
 	}
 	n.next, n.ns = sequence+1, ns
 	n.bySource[binary.NativeEndian.Uint32(rec[20:])]++
@@ -199,7 +203,9 @@ func (s *liveShare) read(ctx context.Context, g ring.Group, index int) (*tally, 
 		return nil, err
 	}
 	n := &tally{byCPU: map[uint32]uint64{}}
+	watermark := word(s.buf.Bytes(), g.Offset+index*g.Stride()+136)
 	for {
+		mark := watermark.Load()
 		rec, ok := c.Next()
 		if ok {
 			if err := n.add(rec); err != nil {
@@ -208,6 +214,7 @@ func (s *liveShare) read(ctx context.Context, g ring.Group, index int) (*tally, 
 			c.Release()
 			continue
 		}
+		n.mark = mark
 		err := c.Wait(ctx)
 		switch {
 		case err == nil:

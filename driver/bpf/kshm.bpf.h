@@ -356,7 +356,9 @@ KSHM_INLINE struct kshm_slot *kshm_enter_or(kshm_u32 drops)
 /*
  * Begin to use the share; NULL if there is none, if it ends, or if this CPU
  * has no slot left, which is counted as a drop. The program stays on its CPU,
- * so each successful call has its kshm_exit() there.
+ * so each successful call has its kshm_exit() there. A record's timestamp is
+ * taken in between: the timer promises who merges the rings that what comes in
+ * a slot that it has seen free is newer.
  */
 KSHM_INLINE struct kshm_slot *kshm_enter(void)
 {

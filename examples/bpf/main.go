@@ -17,8 +17,9 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime"
 	"time"
+
+	"github.com/cilium/ebpf"
 
 	"kshm"
 	"kshm/bpf"
@@ -45,11 +46,18 @@ func run(ctx context.Context, out io.Writer) error {
 	}
 	defer dev.Close()
 
-	// One ring for each CPU; the share gets their table.
-	var layout ring.Layout
-	g, err := layout.Add(ring.ToUser, runtime.NumCPU(), 64<<10)
+	// A ring for each CPU, and one for programs that interrupt others there; the
+	// share gets their table.
+	cpus, err := ebpf.PossibleCPU()
 	if err != nil {
 		return err
+	}
+	var layout ring.Layout
+	var groups [2]ring.Group
+	for i := range groups {
+		if groups[i], err = layout.Add(ring.ToUser, cpus, 64<<10); err != nil {
+			return err
+		}
 	}
 	buf, err := dev.Alloc(layout.Size(), nil)
 	if err != nil {
@@ -63,23 +71,29 @@ func run(ctx context.Context, out io.Writer) error {
 	defer share.Close()
 
 	// All CPUs' records in the order of their time stamps.
-	rings := make([]*ring.Consumer, g.Count)
-	for i := range rings {
-		if rings[i], err = ring.NewConsumer(buf.Bytes(), g, i, share); err != nil {
+	var rings []*ring.Consumer
+	for i := range 2 * cpus {
+		c, err := ring.NewConsumer(buf.Bytes(), groups[i/cpus], i%cpus, share)
+		if err != nil {
 			return err
 		}
+		rings = append(rings, c)
 	}
 	merged, err := ring.NewMerger(10*time.Millisecond, rings...)
 	if err != nil {
 		return err
 	}
-	for cpu, rec := range merged.All(ctx) {
+	for i, rec := range merged.All(ctx) {
 		what := [...]string{"exec", "exit"}[rec[12]&1]
 		name, _, _ := bytes.Cut(rec[16:32], []byte{0})
-		fmt.Fprintf(out, "cpu %d  %s  %6d  %s\n", cpu, what, binary.NativeEndian.Uint32(rec[8:]), name)
+		fmt.Fprintf(out, "cpu %d  %s  %6d  %s\n", i%cpus, what, binary.NativeEndian.Uint32(rec[8:]), name)
 	}
-	if ctx.Err() != nil {
-		return nil
+	if ctx.Err() == nil {
+		return merged.Err()
 	}
-	return merged.Err()
+	stats, err := share.Stats()
+	if err == nil && stats.ToUser.Drops > 0 {
+		fmt.Fprintln(out, stats.ToUser.Drops, "more found no space")
+	}
+	return err
 }
