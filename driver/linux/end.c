@@ -4,6 +4,10 @@
  * KSHM_LIVE has begun it: DONE, the last close, the end of the address space,
  * removal of the device, in their own task, or a revoke, in any context, which
  * leaves the second step to a worker. Everybody else waits until it is over.
+ *
+ * The end has a reference of its own, which SHARE takes before anybody can begin
+ * it: the last close waits only so long for the end, and whoever has begun one
+ * may be held up, or its irq_work be late, for longer.
  */
 #include <linux/ktime.h>
 #include <linux/vmalloc.h>
@@ -43,7 +47,11 @@ static void unlink_session(struct kshm_session *ses)
 	spin_unlock(&ses->owner->lock);
 }
 
-/* Gives the memory back. May sleep; called once, by whoever began the end. */
+/*
+ * Gives the memory back, and the end's reference: a caller that looks at the
+ * session afterwards has one of its own. May sleep; called once, by whoever
+ * began the end.
+ */
 void kshm_finish_end(struct kshm_session *ses)
 {
 	kshm_gate_drain(&ses->calls, "a kick");
@@ -65,6 +73,7 @@ void kshm_finish_end(struct kshm_session *ses)
 	unlink_session(ses);
 	complete_all(&ses->ended);
 	wake_up_poll(&ses->wait, KSHM_POLL_EVENT | EPOLLHUP);
+	kshm_session_put(ses);
 }
 
 /* Ends a live share, or waits for its end: on return it is over. */
@@ -79,10 +88,8 @@ void kshm_end(struct kshm_session *ses, enum kshm_reason reason)
 /* Begins the end and leaves the rest to a worker. Any context but NMI. */
 void kshm_end_in_worker(struct kshm_session *ses, enum kshm_reason reason)
 {
-	if (!kshm_begin_end(ses, reason))
-		return;
-	kref_get(&ses->kref);
-	queue_work(kshm_end_wq, &ses->end_work);
+	if (kshm_begin_end(ses, reason))
+		queue_work(kshm_end_wq, &ses->end_work);
 }
 
 static struct kshm_session *first_session(struct list_head *sessions, size_t offset,

@@ -22,16 +22,6 @@ static void poke_work(struct irq_work *work)
 		queue_work(kshm_end_wq, &ses->end_work);
 }
 
-/*
- * Has a worker finish an end that has begun. With a reference for it, since the
- * last close waits only so long for the end, and an irq_work may be late.
- */
-static void finish_in_worker(struct kshm_session *ses)
-{
-	kref_get(&ses->kref);
-	poke(ses, KSHM_POKE_REVOKE);
-}
-
 static void idle_work(struct irq_work *work)
 {
 	struct kshm_session *ses = container_of(work, struct kshm_session, idle_work);
@@ -44,7 +34,6 @@ static void end_work(struct work_struct *work)
 	struct kshm_session *ses = container_of(work, struct kshm_session, end_work);
 
 	kshm_finish_end(ses);
-	kshm_session_put(ses);
 }
 
 static void driver_work(struct work_struct *work)
@@ -129,7 +118,7 @@ void kshm_revoke(struct kshm_share *s)
 	struct kshm_session *ses = kshm_session_of(s);
 
 	if (kshm_begin_end(ses, KSHM_END_REVOKED))
-		finish_in_worker(ses);
+		poke(ses, KSHM_POKE_REVOKE);
 }
 EXPORT_SYMBOL_GPL(kshm_revoke);
 
@@ -142,6 +131,6 @@ void kshm_corrupt(struct kshm_share *s, u64 offset, u32 why)
 	/* Only the first comes here, and nobody finishes the end before the poke. */
 	WRITE_ONCE(ses->corrupt_offset, offset);
 	WRITE_ONCE(ses->corrupt_why, why);
-	finish_in_worker(ses);
+	poke(ses, KSHM_POKE_REVOKE);
 }
 EXPORT_SYMBOL_GPL(kshm_corrupt);

@@ -163,6 +163,7 @@ long kshm_share(struct kshm_open *open, void __user *arg)
 	if (err)
 		goto uncount_open;
 	/* From here on the end of the share undoes what has been done. */
+	kref_get(&ses->kref);
 	err = kshm_make_rings(ses, &a) ?: start(ses);
 	if (err)
 		goto end;

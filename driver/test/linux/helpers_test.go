@@ -61,6 +61,8 @@ const (
 	probeCounts
 	probeBare
 	probeSlowStop
+	probeBug
+	probeStallEnd
 )
 
 const (
@@ -84,7 +86,7 @@ type probeCommand struct {
 type counts struct {
 	Shares, Stops, Kicks, Works, Late uint64
 	Reason                            kshm.Reason
-	_                                 uint32
+	Inside                            uint32
 }
 
 // command sends the probe a command and returns its answer.

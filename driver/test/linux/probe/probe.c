@@ -7,6 +7,7 @@
  */
 #include <linux/delay.h>
 #include <linux/irq_work.h>
+#include <linux/kprobes.h>
 #include <linux/ktime.h>
 #include <linux/list.h>
 #include <linux/mm.h>
@@ -28,6 +29,7 @@ struct probe_state {
 static LIST_HEAD(shares);
 static DEFINE_SPINLOCK(shares_lock);
 static atomic64_t agreed, stops, kicks, works, late;
+static atomic_t inside;
 static u32 last_reason;
 static u64 slow_stop_ms;
 
@@ -219,6 +221,32 @@ static int signal_from(u32 context, struct kshm_share *s, u32 code, u64 value)
 	return 0;
 }
 
+/*
+ * Holds up whoever has claimed the end of a share before anything else is done
+ * about it, as an interrupt or a preemption may.
+ */
+static u64 stall_ms;
+
+static int stall(struct kprobe *probe, struct pt_regs *regs)
+{
+	mdelay(xchg(&stall_ms, 0));
+	return 0;
+}
+
+static struct kprobe stall_probe = {
+	.symbol_name = "kshm_gate_shut",
+	.pre_handler = stall,
+	.flags = KPROBE_FLAG_DISABLED,
+};
+
+static int stall_next_end(u64 ms)
+{
+	if (!stall_probe.addr) /* a kernel without kprobes */
+		return -EOPNOTSUPP;
+	WRITE_ONCE(stall_ms, ms);
+	return ms ? enable_kprobe(&stall_probe) : disable_kprobe(&stall_probe);
+}
+
 /* Adds to *sum what has passed since *since, and goes on from there. */
 static void lap(u64 *since, u64 *sum)
 {
@@ -274,6 +302,7 @@ static ssize_t counts(struct probe_counts *answer)
 		.works = atomic64_read(&works),
 		.late = atomic64_read(&late),
 		.reason = READ_ONCE(last_reason),
+		.inside = atomic_read(&inside),
 	};
 	return sizeof(*answer);
 }
@@ -310,7 +339,7 @@ static ssize_t probe_control(u32 code, void *buffer, size_t in, size_t out)
 	struct kshm_share *s;
 	ssize_t n;
 
-	if (code < PROBE_PEEK || code > PROBE_BUG)
+	if (code < PROBE_PEEK || code > PROBE_STALL_END)
 		return -ENOTTY;
 	if (in != sizeof(c))
 		return -EINVAL;
@@ -323,6 +352,8 @@ static ssize_t probe_control(u32 code, void *buffer, size_t in, size_t out)
 		WRITE_ONCE(slow_stop_ms, c.value);
 		return 0;
 	}
+	if (code == PROBE_STALL_END)
+		return stall_next_end(c.value);
 	if (code == PROBE_BUG) {
 		WRITE_ONCE(bug, c.value);
 		if (c.value == PROBE_BUG_NONE)
@@ -332,7 +363,9 @@ static ssize_t probe_control(u32 code, void *buffer, size_t in, size_t out)
 	s = find(c.cookie);
 	if (!s)
 		return -ENOENT;
+	atomic_inc(&inside);
 	n = on_share(s, code, &c, buffer, out);
+	atomic_dec(&inside);
 	kshm_exit(s);
 	return n;
 }
@@ -364,11 +397,15 @@ static int __init probe_init(void)
 	err = kshm_register_driver(&removable);
 	if (err)
 		kshm_unregister_driver(&probe);
+	else if (register_kprobe(&stall_probe))
+		stall_probe.addr = NULL;
 	return err;
 }
 
 static void __exit probe_exit(void)
 {
+	if (stall_probe.addr)
+		unregister_kprobe(&stall_probe);
 	kshm_unregister_driver(&removable);
 	kshm_unregister_driver(&probe);
 	clean_up();

@@ -17,6 +17,9 @@
 			  */
 #define PROBE_SLOW_STOP 9 /* the next stop() takes value ms; needs no share */
 #define PROBE_BUG 10      /* be wrong in the way of value; needs no share */
+#define PROBE_STALL_END 11 /* whoever begins the next end of a share stalls for
+			    * value ms; 0: nobody does any more; needs no share
+			    */
 
 /*
  * Bugs, to see whether a test finds them: what is wrong with a kick of a share
@@ -49,7 +52,7 @@ struct probe_counts {
 	kshm_u64 works;
 	kshm_u64 late;   /* callbacks that ran after stop(): must stay 0 */
 	kshm_u32 reason; /* of the latest stop() */
-	kshm_u32 reserved;
+	kshm_u32 inside; /* commands between kshm_enter() and kshm_exit(), now */
 };
 
 /* What the steps took, in ns, with nothing around them. */
