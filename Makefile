@@ -23,7 +23,7 @@ COMPILERS := cc mingw osslsigncode
 
 STATICCHECK = $(shell go tool -n -modfile=go.tool.mod staticcheck)
 
-FUZZTIME := 30s
+FUZZTIME  = $(if $(FUZZSECONDS),$(shell expr $(FUZZSECONDS) / $(words $(FUZZERS)))s,30s)
 FUZZERS   = $(shell grep -rEo --include=*_test.go --exclude-dir=build '^func Fuzz[A-Za-z0-9_]*' . | sed 's,/[^/]*:func ,:,')
 
 .PHONY: help demo test test-full generate check-generated lint fuzz clean
@@ -87,6 +87,9 @@ in = $(if $(findstring arm64,$(1)),GOARCH=arm64) CGO_ENABLED=0 go test -tags ker
 # The modules, loaded; and those of drivers that tests load again as files.
 with-modules = $(foreach m,digest kshm_loop,-file $(CURDIR)/build/$(1)/$(m).ko:/modules/$(m).ko) $(patsubst %,-module $(CURDIR)/build/$(1)/%.ko,$(MODULE_NAMES))
 
+STORM_TIME_6.1  := 15s
+STORM_TIME_6.12 := 60s
+
 # Machines for every row of docs/conformance.md. The second has memory that pins
 # must move out of.
 ROWS    := -mem 3072 -kmod brd -kmod vfat -kmod nls_cp437 -kmod nls_ascii
@@ -94,23 +97,28 @@ MOVABLE := -append movablecore=512M
 ROWS_ON_386 := ^Test(Conformance|KernelSees.*|ReadOnlyShare|ShareRefuses.*|ShareTakes.*|LongCommands|ForeignDescriptors|ControlRefusals|Setuid.*|DeathOfTheOwner)$$
 
 define run-in-vm
-KSHM_ROWS=1 $(call in,$(1),$(ROWS)) -skip '^TestMovableMemory$$' $(KERNEL_GO)
+KSHM_ROWS=1 KSHM_STORM_TIME=$(STORM_TIME_$(1)) $(call in,$(1),$(ROWS)) -skip '^TestMovableMemory$$' $(KERNEL_GO)
 KSHM_ROWS=1 $(call in,$(1),$(MOVABLE)) -run '^TestMovableMemory$$' ./driver/test/linux
 
 endef
 
-# More kernels, with all the tests, and all of them as a 386 program.
+# All kernels of Debian, with all the tests, and all of them as a 386 program.
 MORE_KERNELS := 6.1-rt 6.12-trixie 7.2 6.1-arm64
 LONG_RUN     := -v -timeout 55m
-.PHONY: $(MORE_KERNELS:%=test-kernel-%) test-386
-$(MORE_KERNELS:%=test-kernel-%): test-kernel-%: build/vmrun
+ALL_KERNELS  := $(KERNELS) $(MORE_KERNELS)
+.PHONY: $(ALL_KERNELS:%=test-kernel-%) test-386
+$(ALL_KERNELS:%=test-kernel-%): test-kernel-%: build/vmrun
 	$(WITH) perl qemu kernel-$* -- $(DEPS) build-module -strict -kernel $* $(MODULES)
-	KSHM_ROWS=1 $(call in,$*,-timeout 55m $(ROWS)) $(LONG_RUN) -skip '^TestMovableMemory$$' ./driver/test/linux
-	KSHM_ROWS=1 $(call in,$*,$(MOVABLE)) -v -run '^TestMovableMemory$$' ./driver/test/linux
+	$(call every-row,$*)
 
 test-386: build/vmrun ## the tests as a 386 program in a 64-bit kernel
 	$(WITH) perl qemu kernel-6.1 -- $(DEPS) build-module -strict -kernel 6.1 $(MODULES)
-	GOARCH=386 $(call in,6.1,-timeout 55m) $(LONG_RUN) ./driver/test/linux
+	$(call every-row,6.1,GOARCH=386)
+
+define every-row
+$(2) KSHM_ROWS=1 $(call in,$(1),-timeout 55m $(ROWS)) $(LONG_RUN) -skip '^TestMovableMemory$$' ./driver/test/linux
+$(2) KSHM_ROWS=1 $(call in,$(1),$(MOVABLE)) -v -run '^TestMovableMemory$$' ./driver/test/linux
+endef
 
 # The system calls of a long run, which are as many as those of a short one.
 .PHONY: test-calls
@@ -164,16 +172,16 @@ test-shrinker: build/vmrun ## seeded bugs that a storm finds, and shrinks to a s
 # Kernels made to find bugs, compiled from source once, which takes an hour:
 # first the bugs of a broken module, each of which they must find, and then the
 # tests, in which they must find nothing.
-# They do not trace system calls.
-DEBUG_TESTS := -v -timeout 60m -skip '^Test(CallsAreCounted|NoSystemCallInSteadyState)$$' ./driver/test/linux
+# They do not trace system calls, have no disk, and want their memory themselves.
+DEBUG_TESTS := -v -timeout 60m -skip '^Test(CallsAreCounted|NoSystemCallInSteadyState|FileOnDisk|Gibibyte|MovableMemory)$$' ./driver/test/linux
 .PHONY: test-debug test-kcsan test-faults modules-debug-6.12 modules-kcsan-6.12
 test-debug: modules-debug-6.12 build/vmrun ## memory, locks, contexts: the tests in a kernel that checks them
 	KSHM_ALARMS=debug-6.12 go test -count=1 -v -timeout 60m ./driver/test/linux/alarms
-	$(call in,debug-6.12) $(DEBUG_TESTS)
+	KSHM_ROWS=1 $(call in,debug-6.12) $(DEBUG_TESTS)
 
 test-kcsan: modules-kcsan-6.12 build/vmrun ## data races: the tests in a kernel that looks for them
 	KSHM_ALARMS=kcsan-6.12 go test -count=1 -v -timeout 60m ./driver/test/linux/alarms
-	$(call in,kcsan-6.12) $(DEBUG_TESTS)
+	KSHM_ROWS=1 $(call in,kcsan-6.12) $(DEBUG_TESTS)
 
 test-faults: modules-debug-6.12 build/vmrun ## every call, made to fail at each point of its way
 	$(call in,debug-6.12) -v -timeout 60m ./driver/test/linux -run '^TestFaults$$' -faults
@@ -250,7 +258,7 @@ lint: ## vet for every system, staticcheck, checkpatch over Linux's C, clang-for
 	$(DEPS) checkpatch $(KERNEL_C)
 	$(CLANG_FORMAT) --dry-run -Werror $(WINDOWS_C)
 
-fuzz: ## fuzz what reads bytes of another side, FUZZTIME=30s each
+fuzz: ## fuzz what reads bytes of another side: FUZZTIME=30s each, or FUZZSECONDS=60 for all
 	$(foreach f,$(FUZZERS),$(call run-fuzzer,$(f)))
 
 define run-fuzzer

@@ -60,6 +60,6 @@ func (p part) inputs(files tree) string {
 
 func (p part) dependsOn(name string) bool {
 	return len(p.Inputs) == 0 || slices.ContainsFunc(p.Inputs, func(in string) bool {
-		return name == in || strings.HasPrefix(name, in+"/")
+		return name == in || strings.HasPrefix(name, in+"/") || in == "." && !strings.Contains(name, "/")
 	})
 }

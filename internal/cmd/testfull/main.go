@@ -16,7 +16,8 @@
 //
 //	testfull: operations=20000 kills=40 reports=0 leaks=0
 //
-// Without one, the operations are the Go tests that passed, of go test -v.
+// Without one, the operations are the Go tests that passed, of go test -v. Those
+// that were skipped are counted, too.
 package main
 
 import (

@@ -93,6 +93,7 @@ type tally struct {
 var (
 	sayLine  = regexp.MustCompile(`^\s*(?:\S+_test\.go:\d+: )?testfull:((?: [a-z_]+=\d+)+)$`)
 	passLine = regexp.MustCompile(`^\s*--- PASS: `)
+	skipLine = regexp.MustCompile(`^\s*--- SKIP: `)
 )
 
 func (t *tally) read(r io.Reader) {
@@ -118,6 +119,9 @@ func (t *tally) line(line string) {
 	}
 	if passLine.MatchString(line) {
 		t.tests++
+	}
+	if skipLine.MatchString(line) {
+		t.numbers["skipped"]++
 	}
 	if strings.HasPrefix(line, "NOT RUN: ") && t.notRun == "" {
 		t.notRun = line

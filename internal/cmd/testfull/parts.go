@@ -14,7 +14,7 @@ type part struct {
 	Kernel  string        // that it runs on; "" for this machine's
 	Limit   time.Duration // after which it is killed: an hour at most
 	Command string        // for the shell, in the root of the repository
-	Inputs  []string      // files and folders that it depends on; none: all but documents
+	sources
 }
 
 const (
@@ -23,45 +23,44 @@ const (
 	mk   = "make --no-print-directory "
 )
 
-// What the modules in a kernel depend on.
-var kernelInputs = []string{
-	"driver/include", "driver/linux", "driver/samples", "driver/test/linux",
-	"internal/abi", "internal/vm", "internal/deps", "internal/cmd/vmrun", "Makefile",
-}
-
-// What the eBPF tests depend on.
-var bpfInputs = []string{"bpf", "driver/bpf", "driver/include", "driver/test/bpf", "driver/samples/loop/loop.bpf.c", "ring", "internal/sys"}
-
 var parts = slices.Concat(anywhere, kernels, storms("6.12", 10, 1_000_000, 1000), storms("debug-6.12", 5, 200_000, 400))
+
+// fuzzSeconds are divided among all fuzzers; the rest of the hour is for
+// building them.
+const fuzzSeconds = 45 * 60
 
 // anywhere are the parts that need no kernel of their own.
 var anywhere = []part{
-	{Name: "nt-shim", Limit: time.Hour, Command: with + "cc -- " + test + "./driver/test/nt -full", Inputs: []string{"driver"}},
-	{Name: "ring-rounds", Limit: time.Hour, Command: with + "cc -- " + test + "./ring -rounds 5000000 -storms 30000 -seeded", Inputs: []string{"ring", "driver/include", "internal/abi"}},
-	{Name: "proof", Limit: time.Hour, Command: with + "cc spin herd cbmc -- go run ./proof -full", Inputs: []string{"proof", "driver/include", "driver/test/ring"}},
-	{Name: "race", Limit: time.Hour, Command: with + "cc -- go test -v -race -count=5 -timeout 60m ./..."},
-	{Name: "vm", Kernel: "6.1, 6.12", Limit: time.Hour, Command: "KSHM_VM=\"6.1 6.12\" " + test + "./internal/vm", Inputs: []string{"internal/vm", "internal/deps"}},
-	{Name: "analyze", Limit: time.Hour, Command: mk + "analyze", Inputs: append([]string{"internal/cmd/analyze"}, kernelInputs...)},
-	{Name: "bpf/1", Limit: time.Hour, Command: test + "-run '^Test(LiveHooks|NMI)$' ./bpf -live 100000000 -nested 1000000", Inputs: bpfInputs},
-	{Name: "bpf/2", Limit: time.Hour, Command: test + "-run '^TestKill$' ./bpf -kills 500", Inputs: bpfInputs},
-	{Name: "bpf/3", Limit: time.Hour, Command: test + "-run '^TestKill$' ./bpf -kills 500 # again", Inputs: bpfInputs},
-	{Name: "fuzz", Limit: time.Hour, Command: mk + "fuzz FUZZTIME=10m"},
+	{"nt-shim", "", time.Hour, with + "cc -- " + test + "./driver/test/nt -full", sources{[]string{"./driver/test/nt"}, []string{".", "driver"}}.and(tools)},
+	{"ring-rounds", "", time.Hour, with + "cc -- " + test + "./ring -rounds 5000000 -storms 30000 -seeded", ringTests},
+	{"proof", "", time.Hour, with + "cc spin herd cbmc -- go run ./proof -full", sources{[]string{"./proof"}, []string{"proof"}}.and(ringTests)},
+	{"race", "", time.Hour, with + "cc -- go test -v -race -count=5 -timeout 60m ./...", sources{}},
+	{"vm", "6.1, 6.12", time.Hour, "KSHM_VM=\"6.1 6.12\" " + test + "./internal/vm", sources{[]string{"./internal/vm"}, []string{"."}}.and(tools)},
+	{"analyze", "", time.Hour, mk + "analyze", sources{[]string{"./internal/cmd/analyze"}, []string{"internal/cmd/analyze"}}.and(kernelTests)},
+	{"bpf/1", "", time.Hour, test + "-run '^Test(LiveHooks|NMI)$' ./bpf -live 100000000 -nested 1000000", bpfTests},
+	{"bpf/2", "", time.Hour, test + "-run '^TestKill$' ./bpf -kills 500", bpfTests},
+	{"bpf/3", "", time.Hour, test + "-run '^TestKill$' ./bpf -kills 500 # again", bpfTests},
+	{"bpf-tests", "this one, 6.1", time.Hour, test + "./bpf && " + mk + "test-bpf", bpfTests},
+	{"windows", "Wine", time.Hour, mk + "test-windows", sources{}},
+	{"fuzz", "", time.Hour, fmt.Sprintf("%sfuzz FUZZSECONDS=%d", mk, fuzzSeconds), sources{}},
 }
 
-// kernels are the tests of the modules, on each kernel that make test leaves out.
+// kernels are the tests of the modules, on each kernel that there is.
 var kernels = []part{
-	{Name: "debug", Kernel: "debug-6.12", Limit: time.Hour, Command: mk + "test-debug", Inputs: kernelInputs},
-	{Name: "kcsan", Kernel: "kcsan-6.12", Limit: time.Hour, Command: mk + "test-kcsan", Inputs: kernelInputs},
-	{Name: "faults", Kernel: "debug-6.12", Limit: time.Hour, Command: mk + "test-faults", Inputs: kernelInputs},
-	{Name: "kernel-6.1-rt", Kernel: "6.1-rt", Limit: time.Hour, Command: mk + "test-kernel-6.1-rt", Inputs: kernelInputs},
-	{Name: "kernel-6.12-trixie", Kernel: "6.12-trixie", Limit: time.Hour, Command: mk + "test-kernel-6.12-trixie", Inputs: kernelInputs},
-	{Name: "kernel-7.2", Kernel: "7.2", Limit: time.Hour, Command: mk + "test-kernel-7.2", Inputs: kernelInputs},
-	{Name: "kernel-6.1-arm64", Kernel: "6.1-arm64", Limit: time.Hour, Command: mk + "test-kernel-6.1-arm64", Inputs: kernelInputs},
-	{Name: "uml", Kernel: "uml-7.2", Limit: time.Hour, Command: mk + "test-uml", Inputs: kernelInputs},
-	{Name: "calls", Kernel: "6.12", Limit: time.Hour, Command: mk + "test-calls", Inputs: kernelInputs},
-	{Name: "share-cost", Kernel: "6.12", Limit: 30 * time.Minute, Command: mk + "test-share-cost", Inputs: append([]string{"internal/bench/sharecost"}, kernelInputs...)},
-	{Name: "shrinker", Kernel: "6.12", Limit: time.Hour, Command: mk + "test-shrinker", Inputs: kernelInputs},
-	{Name: "386", Kernel: "6.1", Limit: time.Hour, Command: mk + "test-386", Inputs: kernelInputs},
+	{"kernel-6.1", "6.1", time.Hour, mk + "test-kernel-6.1", kernelTests},
+	{"kernel-6.12", "6.12", time.Hour, mk + "test-kernel-6.12", kernelTests},
+	{"kernel-6.1-rt", "6.1-rt", time.Hour, mk + "test-kernel-6.1-rt", kernelTests},
+	{"kernel-6.12-trixie", "6.12-trixie", time.Hour, mk + "test-kernel-6.12-trixie", kernelTests},
+	{"kernel-7.2", "7.2", time.Hour, mk + "test-kernel-7.2", kernelTests},
+	{"kernel-6.1-arm64", "6.1-arm64", time.Hour, mk + "test-kernel-6.1-arm64", kernelTests},
+	{"386", "6.1", time.Hour, mk + "test-386", kernelTests},
+	{"debug", "debug-6.12", time.Hour, mk + "test-debug", kernelTests},
+	{"kcsan", "kcsan-6.12", time.Hour, mk + "test-kcsan", kernelTests},
+	{"faults", "debug-6.12", time.Hour, mk + "test-faults", kernelTests},
+	{"uml", "uml-7.2", time.Hour, mk + "test-uml", sources{[]string{"./internal/bench"}, []string{"internal/bench", "bpf"}}.and(kernelTests)},
+	{"calls", "6.12", time.Hour, mk + "test-calls", kernelTests},
+	{"share-cost", "6.12", 30 * time.Minute, mk + "test-share-cost", sources{[]string{"./internal/bench/sharecost"}, []string{"internal/bench/sharecost"}}.and(kernelTests)},
+	{"shrinker", "6.12", time.Hour, mk + "test-shrinker", kernelTests},
 }
 
 // storms is a long storm in pieces with seeds of their own, so that none of
@@ -70,7 +69,7 @@ var kernels = []part{
 func storms(kernel string, pieces, operations, kills int) (list []part) {
 	for n := 1; n <= pieces; n++ {
 		list = append(list, part{
-			Name: fmt.Sprintf("storm-%s/%d", kernel, n), Kernel: kernel, Limit: time.Hour, Inputs: kernelInputs,
+			Name: fmt.Sprintf("storm-%s/%d", kernel, n), Kernel: kernel, Limit: time.Hour, sources: kernelTests,
 			Command: fmt.Sprintf("%sstorm KERNEL=%s STORM='-seed %d -ops %d -kills %d -for 3h'", mk, kernel, n, operations, kills),
 		})
 	}

@@ -6,7 +6,10 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -73,6 +76,13 @@ func TestNumbersAddUp(t *testing.T) {
 	}
 }
 
+func TestSkipsAreCounted(t *testing.T) {
+	r := runPart(t, part{Command: "echo '--- PASS: TestX (0.00s)'; echo '    --- SKIP: TestY/z (0.00s)'"})
+	if r.Operations != 1 || r.More["skipped"] != 1 || r.Verdict != pass {
+		t.Errorf("got %+v", r)
+	}
+}
+
 func TestBook(t *testing.T) {
 	b := &book{path: filepath.Join(t.TempDir(), "build", "test-full.json")}
 	for _, r := range []row{
@@ -104,9 +114,37 @@ func TestBook(t *testing.T) {
 	}
 }
 
+// However many fuzzers there are, their part ends within its hour.
+func TestFuzzersShareTheirTime(t *testing.T) {
+	if _, err := exec.LookPath("make"); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	i := slices.IndexFunc(parts, func(p part) bool { return p.Name == "fuzz" })
+	cmd := exec.Command("sh", "-c", strings.Replace(parts[i].Command, "make ", "make --dry-run ", 1))
+	cmd.Dir = "../../.."
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sum time.Duration
+	for _, m := range regexp.MustCompile(`-fuzztime (\S+)`).FindAllStringSubmatch(string(out), -1) {
+		d, err := time.ParseDuration(m[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum += d
+	}
+	if sum == 0 || sum > parts[i].Limit*3/4 {
+		t.Errorf("they take %v, of %v", sum, parts[i].Limit)
+	}
+}
+
 // A part depends on what it names, or on everything, and on itself.
 func TestInputs(t *testing.T) {
-	some, all := part{Name: "x", Inputs: []string{"driver"}}, part{Name: "x"}
+	some, all := part{Name: "x", sources: sources{Inputs: []string{"driver"}}}, part{Name: "x"}
 	before := tree{"driver/a.c": "1", "ring/b.go": "1"}
 	after := tree{"driver/a.c": "1", "ring/b.go": "2"}
 	if some.inputs(before) != some.inputs(after) {

@@ -51,12 +51,14 @@ func (l *lane) doShare(a *[script.MaxArgs]uint32) syscall.Errno {
 	case 0, 1, 2: // plain
 	case 3:
 		l.share.Access = abi.AccessRead
-	case 4, 5:
-		l.rings(1, 1)
+	case 4:
+		l.rings(1+a[0]&2, 1)
+	case 5: // loop makes records on those that it does not echo to
+		l.rings(1, 3)
 	case 6:
 		l.rings(0, 2)
 	case 7:
-		l.rings(3, 1)
+		l.rings(2, 3)
 	}
 	fd, err := ioctl(device, abi.IoctlShare, unsafe.Pointer(&l.share))
 	if err != 0 {

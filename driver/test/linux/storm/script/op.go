@@ -118,7 +118,7 @@ var Kinds = [NumKinds]Spec{
 	Send:     {"send", []Arg{{"slot", Slots}, {"socket", Sockets}}, 15, 0},
 	Receive:  {"receive", []Arg{{"socket", Sockets}, {"slot", Slots}}, 15, 0},
 	Tell:     {"tell", []Arg{{"device", Devices}, {"code", 8}, {"cookie", Cookies}, {"value", 4}, {"context", 3}}, 60, 0},
-	Produce:  {"produce", []Arg{{"device", Devices}, {"cookie", Cookies}, {"ring", 4}, {"records", 300}, {"size", 32}, {"context", 4}}, 15, 0},
+	Produce:  {"produce", []Arg{{"device", Devices}, {"cookie", Cookies}, {"ring", 3}, {"records", 300}, {"size", 32}, {"context", 4}}, 30, 0},
 	Count:    {"count", []Arg{{"device", Devices}, {"cookie", Cookies}}, 5, 0},
 	Exchange: {"exchange", []Arg{{"length", 8 * 4096}, {"value", 256}}, 8, 0},
 	Feed:     {"feed", []Arg{{"area", Areas}, {"page", 4}, {"what", 4}, {"records", 32}, {"slot", Slots}}, 30, 0},
