@@ -64,7 +64,7 @@ func child(t testing.TB, role string, args ...string) *exec.Cmd {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(exe)
-	cmd.Env = append(os.Environ(), roleEnv+"="+role+" "+strings.Join(args, " "))
+	cmd.Env = append(os.Environ(), roleEnv+"="+role+" "+strings.Join(args, " "), live.NameEnv+"="+live.Name)
 	cmd.Stderr = os.Stderr
 	return cmd
 }

@@ -22,6 +22,7 @@ const (
 	countProgCountSample  = "count_sample"
 	countProgCountSyscall = "count_syscall"
 	countProgCountTimer   = "count_timer"
+	countVarLiveName      = "live_name"
 )
 
 // loadCount returns the embedded CollectionSpec for count.
@@ -82,6 +83,7 @@ type countMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type countVariableSpecs struct {
+	LiveName *ebpf.VariableSpec `ebpf:"live_name"`
 }
 
 // countObjects contains all objects after they have been loaded into the kernel.
@@ -117,6 +119,7 @@ func (m *countMaps) Close() error {
 //
 // It can be passed to loadCountObjects or ebpf.CollectionSpec.LoadAndAssign.
 type countVariables struct {
+	LiveName *ebpf.Variable `ebpf:"live_name"`
 }
 
 // countPrograms contains all programs after they have been loaded into the kernel.

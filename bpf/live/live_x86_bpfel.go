@@ -34,6 +34,7 @@ const (
 	liveVarKshmArenaStart = "kshm_arena_start"
 	liveVarKshmBatch      = "kshm_batch"
 	liveVarKshmFlushNs    = "kshm_flush_ns"
+	liveVarLiveName       = "live_name"
 	liveVarLiveSize       = "live_size"
 )
 
@@ -107,6 +108,7 @@ type liveVariableSpecs struct {
 	KshmArenaStart *ebpf.VariableSpec `ebpf:"kshm_arena_start"`
 	KshmBatch      *ebpf.VariableSpec `ebpf:"kshm_batch"`
 	KshmFlushNs    *ebpf.VariableSpec `ebpf:"kshm_flush_ns"`
+	LiveName       *ebpf.VariableSpec `ebpf:"live_name"`
 	LiveSize       *ebpf.VariableSpec `ebpf:"live_size"`
 }
 
@@ -159,6 +161,7 @@ type liveVariables struct {
 	KshmArenaStart *ebpf.Variable `ebpf:"kshm_arena_start"`
 	KshmBatch      *ebpf.Variable `ebpf:"kshm_batch"`
 	KshmFlushNs    *ebpf.Variable `ebpf:"kshm_flush_ns"`
+	LiveName       *ebpf.Variable `ebpf:"live_name"`
 	LiveSize       *ebpf.Variable `ebpf:"live_size"`
 }
 

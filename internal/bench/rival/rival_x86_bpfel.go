@@ -25,6 +25,7 @@ const (
 	rivalProgRivalOnSyscall     = "rival_on_syscall"
 	rivalProgRivalPerfOnSyscall = "rival_perf_on_syscall"
 	rivalProgRivalProduce       = "rival_produce"
+	rivalVarLiveName            = "live_name"
 	rivalVarRivalSize           = "rival_size"
 	rivalVarRivalWake           = "rival_wake"
 )
@@ -90,6 +91,7 @@ type rivalMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type rivalVariableSpecs struct {
+	LiveName  *ebpf.VariableSpec `ebpf:"live_name"`
 	RivalSize *ebpf.VariableSpec `ebpf:"rival_size"`
 	RivalWake *ebpf.VariableSpec `ebpf:"rival_wake"`
 }
@@ -131,6 +133,7 @@ func (m *rivalMaps) Close() error {
 //
 // It can be passed to loadRivalObjects or ebpf.CollectionSpec.LoadAndAssign.
 type rivalVariables struct {
+	LiveName  *ebpf.Variable `ebpf:"live_name"`
 	RivalSize *ebpf.Variable `ebpf:"rival_size"`
 	RivalWake *ebpf.Variable `ebpf:"rival_wake"`
 }
