@@ -29,6 +29,9 @@ func umlCommand(ctx context.Context, _ Accel, o Options) *exec.Cmd {
 		"ssl=null", "ssl0=null,fd:3", "kshm.port=/dev/ttyS0", "kshm.halt=1",
 		"quiet", "panic=-1", "oops=panic",
 	}
+	if o.Kernel.Debug {
+		args = append(args, "page_poison=1")
+	}
 	cmd := exec.CommandContext(ctx, o.Kernel.Image, append(args, o.Cmdline...)...)
 	cmd.Env = append(os.Environ(), "HOME="+os.TempDir()) // where it keeps a file of its own
 	return cmd
