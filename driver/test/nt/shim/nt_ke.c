@@ -312,6 +312,8 @@ void IoQueueWorkItem(PIO_WORKITEM item, IO_WORKITEM_ROUTINE *routine, int queue,
 {
 	(void)queue;
 	nt_require(DISPATCH_LEVEL, __func__);
+	if (!item)
+		nt_bug("work item", "queued although it is freed, or never was");
 	pthread_mutex_lock(&queues.lock);
 	if (item->queued)
 		nt_bug("work item", "queued twice");
