@@ -203,7 +203,7 @@ test-windows: ## rung 4: the Windows drivers and the Go client, in Wine
 in-wine: windows-clients
 	GOOS=windows go build -tags kshm_test_section -o build/windows/kshm.exe ./cmd/kshm
 	go build -o build/winerun ./internal/cmd/winerun
-	GOOS=windows go test -tags kernel,kshm_test_section -count=1 -timeout 10m -exec "$(CURDIR)/build/winerun -drivers $(CURDIR)/build/windows" ./driver/test/windows
+	GOOS=windows go test -tags kernel,kshm_test_section -count=1 -timeout 10m -exec "$(CURDIR)/build/winerun -drivers $(CURDIR)/build/windows" ./driver/test/windows ./internal/sys
 
 # PARTS names some of them; see "go run ./internal/cmd/testfull -list".
 # Rung 5: eBPF on the running kernel, where rights and version allow: else the

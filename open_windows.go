@@ -4,7 +4,6 @@ package kshm
 
 import (
 	"fmt"
-	"math"
 	"strings"
 
 	"kshm/internal/sys"
@@ -43,7 +42,7 @@ type classicTransport struct {
 
 func newClassicTransport(d *sys.Device, name string, c openConfig) *classicTransport {
 	info := Info{KernelSide: "Windows driver", Driver: strings.TrimPrefix(name, devicePrefix),
-		Features: FeatureControl, PageSize: 1, MinLength: 1, MaxLength: math.MaxUint32}
+		Features: FeatureControl, PageSize: 1, MinLength: 1, MaxLength: sys.MaxClassic}
 	if c.share.Method() == MethodInDirect {
 		info.Features |= FeatureShareRead
 	}

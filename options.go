@@ -25,7 +25,8 @@ type AllocOptions struct {
 // ShareOptions are the choices of Device.Share. The zero value is the default.
 type ShareOptions struct {
 	// ReadOnly keeps the kernel from writing to the memory. The program may
-	// then share memory that it cannot write itself.
+	// then share memory that it cannot write itself. On Windows it must not
+	// be copy-on-write: the driver would not see the program's own copy.
 	ReadOnly bool
 	// Cookie is the program's own name for the share; the driver sees it.
 	Cookie uint64
@@ -48,7 +49,8 @@ type openConfig struct {
 // WithCodes opens a driver of the classic recipe that is not built on kshm's
 // kit: it takes the buffer with the code share and ends the share with the
 // code done. Such a driver takes memory at any address (see WrapAny) of up to
-// 4 GiB less one byte. Windows only.
+// 4 GiB less a page. The code done names no share, so let a Device have one at
+// a time. Windows only.
 func WithCodes(share, done ControlCode) Option {
 	return func(c *openConfig) { c.share, c.done, c.codes = share, done, true }
 }

@@ -5,7 +5,7 @@ package sys
 import (
 	"fmt"
 	"io"
-	"math"
+	"sync"
 
 	"golang.org/x/sys/windows"
 
@@ -14,8 +14,13 @@ import (
 
 const methodInDirect = 1 // of a control code: the memory is only read
 
+// MaxClassic is the most bytes that a driver of the recipe can be offered: what
+// the I/O manager describes with one MDL, 4 GiB less a page.
+const MaxClassic = 1<<32 - 4096
+
 // classic is what a share has that was made with a driver's own codes.
 type classic struct {
+	turn  *sync.Mutex    // the device's
 	done  uint32         // the code
 	over  windows.Handle // event: the request has completed; 0 without an event
 	event windows.Handle // the driver's, or 0
@@ -23,25 +28,28 @@ type classic struct {
 
 // ShareClassic offers mem to a driver of the classic recipe: share is the code
 // that pends, with mem as its out-buffer and nothing else, done the code that
-// ends it, on the same handle. event is 0, or the handle of an auto-reset event
+// ends it, on the same handle. It names no share, so a device has one at a time,
+// and none is made while a DONE is under way. event is 0, or the handle of an auto-reset event
 // that the driver sets; a share with one holds a thread.
 func (d *Device) ShareClassic(mem []byte, share, done uint32, event uintptr) (*Share, error) {
-	if uint64(len(mem)) > math.MaxUint32 {
-		return nil, fmt.Errorf("%w: %d bytes, a request takes less than 4 GiB", ErrRange, len(mem))
+	if uint64(len(mem)) > MaxClassic {
+		return nil, fmt.Errorf("%w: %d bytes, a request takes at most %d", ErrRange, len(mem), uint64(MaxClassic))
 	}
-	c := &classic{done: done, event: windows.Handle(event)}
+	c := &classic{turn: &d.turn, done: done, event: windows.Handle(event)}
 	if event != 0 {
 		var err error
 		if c.over, err = windows.CreateEvent(nil, 1, 0, nil); err != nil {
 			return nil, fmt.Errorf("event: %w", err)
 		}
 	}
-	r, err := d.issuer.issue(d.handle, share, c.over, nil, nil, mem)
+	d.turn.Lock()
+	r, err := d.shares.issue(d.handle, share, c.over, nil, nil, mem)
+	d.turn.Unlock()
 	if err != nil {
 		windows.CloseHandle(c.over)
 		return nil, shareError(err)
 	}
-	s := &Share{handle: d.handle, issuer: d.issuer, request: r, length: uint64(len(mem)), access: abi.AccessRead, classic: c}
+	s := &Share{handle: d.handle, waits: d.waits, request: r, length: uint64(len(mem)), access: abi.AccessRead, classic: c}
 	if share&3 != methodInDirect {
 		s.access |= abi.AccessWrite
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"sync"
 	"sync/atomic"
 	"unsafe"
 
@@ -19,7 +20,10 @@ import (
 type Device struct {
 	path   string
 	handle *handle
-	issuer *issuer
+	// SHARE may take its time, until the pages are locked: a WAIT must not
+	// stand in line behind it.
+	shares, waits *issuer
+	turn          sync.Mutex // of SHARE and DONE of the classic recipe
 
 	most atomic.Pointer[limits] // once Info has asked for them
 	live atomic.Int64           // shares
@@ -35,9 +39,9 @@ type limits struct {
 func OpenDevice(path string) (*Device, error) {
 	h, err := openHandle(path)
 	if err != nil {
-		return nil, err
+		return nil, openError(err)
 	}
-	return &Device{path: path, handle: h, issuer: newIssuer()}, nil
+	return &Device{path: path, handle: h, shares: newIssuer(), waits: newIssuer()}, nil
 }
 
 // Info fills in the driver's description.
@@ -86,16 +90,16 @@ func (d *Device) Share(mem []byte, args *abi.ShareArgs) (*Share, error) {
 	h, err := openHandle(d.path)
 	if err != nil {
 		d.live.Add(-1)
-		return nil, shareError(err)
+		return nil, reopenError(err)
 	}
-	r, err := d.issuer.issue(h, code, 0, append(bytesOf(args), shareTail(mem)...), nil, mem)
+	r, err := d.shares.issue(h, code, 0, append(bytesOf(args), shareTail(mem)...), nil, mem)
 	if err != nil {
 		d.live.Add(-1)
 		h.close()
 		return nil, shareError(err)
 	}
 	r.then(func() { d.live.Add(-1) })
-	return &Share{handle: h, issuer: d.issuer, request: r, cookie: args.Cookie, length: args.Length, access: args.Access}, nil
+	return &Share{handle: h, waits: d.waits, request: r, cookie: args.Cookie, length: args.Length, access: args.Access}, nil
 }
 
 // Control sends one of the driver's own codes. The request is cancelled when
@@ -116,7 +120,8 @@ func (d *Device) Control(ctx context.Context, code uint32, in, out []byte) (int,
 func (d *Device) Close() error {
 	err := d.handle.close()
 	if err == nil {
-		close(d.issuer.quit)
+		close(d.shares.quit)
+		close(d.waits.quit)
 	}
 	return err
 }

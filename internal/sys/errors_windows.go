@@ -5,6 +5,7 @@ package sys
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 
 	"golang.org/x/sys/windows"
@@ -38,7 +39,6 @@ var shareVerdicts = map[windows.NTStatus]verdict{
 	windows.STATUS_FILE_CLOSED:            {os.ErrClosed, "", ""},
 	windows.STATUS_DELETE_PENDING:         gone,
 	windows.STATUS_DEVICE_REMOVED:         gone,
-	windows.STATUS_OBJECT_NAME_NOT_FOUND:  gone, // the share's own open
 }
 
 var openVerdicts = map[windows.NTStatus]verdict{
@@ -50,6 +50,17 @@ var openVerdicts = map[windows.NTStatus]verdict{
 	windows.STATUS_DEVICE_REMOVED:        gone,
 }
 
+// The open of its own that a share has: the device was there a moment ago.
+var reopenVerdicts = func() map[windows.NTStatus]verdict {
+	table := maps.Clone(openVerdicts)
+	for status, v := range table {
+		if v.sentinel == os.ErrNotExist {
+			table[status] = gone
+		}
+	}
+	return table
+}()
+
 var infoVerdicts = map[windows.NTStatus]verdict{
 	windows.STATUS_INVALID_DEVICE_REQUEST: {ErrABI, "not a kshm device", "give the name of a driver built on kshm, or WithCodes"},
 	windows.STATUS_NOT_SUPPORTED:          {errors.ErrUnsupported, "the driver takes no 32-bit programs", "build for amd64 or arm64"},
@@ -60,6 +71,7 @@ var infoVerdicts = map[windows.NTStatus]verdict{
 var controlVerdicts = map[windows.NTStatus]verdict{
 	windows.STATUS_INVALID_DEVICE_REQUEST: {errors.ErrUnsupported, "the driver has no such code", ""},
 	windows.STATUS_NOT_SUPPORTED:          {errors.ErrUnsupported, "the driver does not support this", ""},
+	windows.STATUS_PRIVILEGE_NOT_HELD:     {os.ErrPermission, "a privilege is not held, or not enabled", "run as administrator; a program enables SeLoadDriverPrivilege in its token before it asks a driver to stop"},
 	windows.STATUS_DEVICE_REMOVED:         gone,
 	windows.STATUS_DELETE_PENDING:         gone,
 }
@@ -82,6 +94,7 @@ func judge(err error, table map[windows.NTStatus]verdict) error {
 }
 
 func openError(err error) error    { return judge(err, openVerdicts) }
+func reopenError(err error) error  { return judge(err, reopenVerdicts) }
 func infoError(err error) error    { return judge(err, infoVerdicts) }
 func shareError(err error) error   { return judge(err, shareVerdicts) }
 func controlError(err error) error { return judge(err, controlVerdicts) }

@@ -28,7 +28,8 @@ type handle struct {
 	closed bool
 }
 
-// openHandle opens a device for overlapped requests.
+// openHandle opens a device for overlapped requests. The error has not been
+// judged.
 func openHandle(path string) (*handle, error) {
 	p, err := thePort()
 	if err != nil {
@@ -49,7 +50,7 @@ func openHandle(path string) (*handle, error) {
 	err = windows.NtCreateFile(&file, windows.GENERIC_READ|windows.GENERIC_WRITE|windows.SYNCHRONIZE, &attributes, &status,
 		nil, windows.FILE_ATTRIBUTE_NORMAL, windows.FILE_SHARE_READ|windows.FILE_SHARE_WRITE, windows.FILE_OPEN, 0, 0, 0)
 	if err != nil {
-		return nil, openError(err)
+		return nil, err
 	}
 	if err := p.bind(file); err != nil {
 		windows.CloseHandle(file)
@@ -175,8 +176,8 @@ func (h *handle) call(ctx context.Context, code uint32, in, out []byte) ([]byte,
 	return r.answer, r.failure()
 }
 
-// issuer is a thread that issues the requests that pend for long, and lives as
-// long as its device.
+// issuer is a thread that issues requests that pend for long, and lives as long
+// as its device.
 type issuer struct {
 	work chan func()
 	quit chan struct{}

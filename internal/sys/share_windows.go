@@ -16,7 +16,7 @@ import (
 // Share is a pended request.
 type Share struct {
 	handle  *handle
-	issuer  *issuer
+	waits   *issuer
 	request *request
 	cookie  uint64
 	length  uint64
@@ -43,7 +43,12 @@ func (s *Share) command() *abi.ShareCmd {
 func (s *Share) Done() (uint32, error) {
 	code, in := uint32(abi.CtlDone), bytesOf(s.command())
 	if s.classic != nil {
+		s.classic.turn.Lock()
+		defer s.classic.turn.Unlock()
 		code, in = s.classic.done, nil
+	}
+	if s.request.ended() {
+		return reasonOf(s.request.status), nil
 	}
 	_, err := s.handle.call(context.Background(), code, in, nil)
 	if err != nil && s.request.ended() {
@@ -94,7 +99,7 @@ func (s *Share) NextEvents() (uint64, error) {
 		return s.nextClassic()
 	}
 	wait := abi.Wait{Size: abi.SizeofWait, Share: s.cookie, Events: s.seen}
-	r, err := s.issuer.issue(s.handle, abi.CtlWait, 0, bytesOf(&wait), bytesOf(&wait), nil)
+	r, err := s.waits.issue(s.handle, abi.CtlWait, 0, bytesOf(&wait), bytesOf(&wait), nil)
 	if err == nil {
 		<-r.done
 		err = r.failure()

@@ -33,6 +33,9 @@ func openClassic(t testing.TB) *kshm.Device {
 // they are there on every system.
 func TestClassic(t *testing.T) {
 	dev := openClassic(t)
+	if most := dev.Info().MaxLength; most != 1<<32-4096 {
+		t.Errorf("a share may have %d bytes; one MDL describes 4 GiB less a page", most)
+	}
 	for _, size := range []int{1, 999, 4096, 100_000} {
 		buf, err := dev.Alloc(size, nil)
 		if err != nil {
@@ -147,6 +150,33 @@ func TestControlContext(t *testing.T) {
 	_, err := dev.Control(ctx, kshm.CodeShare, nil, make([]byte, 100))
 	mustBe(t, "control", err, context.DeadlineExceeded)
 	share(t, dev, 4096, nil) // the driver holds nothing
+}
+
+// DONE of the recipe names no share: a share that has ended by itself must not
+// say it when it is closed, for it would end another one.
+func TestClassicCloseEndsNoOther(t *testing.T) {
+	dev := openClassic(t)
+	a, _ := share(t, dev, 4096, nil)
+	if _, err := dev.Control(t.Context(), kshm.CodeDone, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	<-a.Done()
+	b, buf := share(t, dev, 4096, nil)
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Err(); err != nil {
+		t.Fatal("closing an ended share has ended another:", err)
+	}
+	if _, err := dev.Control(t.Context(), codePoke, nil, nil); err != nil {
+		t.Fatal("the other share is not the driver's any more:", err)
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := buf.Bytes()[0]; got != 1 {
+		t.Fatalf("the first byte is %d, want 1", got)
+	}
 }
 
 func TestClassicDoneCancelRaces(t *testing.T) {
