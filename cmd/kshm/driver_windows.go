@@ -14,6 +14,7 @@ import (
 
 	"kshm"
 	"kshm/internal/abi"
+	"kshm/internal/sys"
 )
 
 // servicePrefix makes the name of a driver's service of the driver's name, as
@@ -87,16 +88,29 @@ func installDriver(name, path string) error {
 		return explainService(name, err)
 	}
 	defer manager.Disconnect()
-	s, err := manager.CreateService(servicePrefix+name, image, mgr.Config{
-		DisplayName: "kshm driver " + name,
-		ServiceType: windows.SERVICE_KERNEL_DRIVER, StartType: mgr.StartManual, ErrorControl: mgr.ErrorNormal})
+	err = createService(manager, name, image)
 	if errors.Is(err, windows.ERROR_SERVICE_EXISTS) {
 		return fmt.Errorf("the driver %s is installed already; remove it first", name)
 	}
-	if err != nil {
-		return explainService(name, err)
+	return explainService(name, err)
+}
+
+// createService is not Mgr.CreateService, which puts a path with spaces in
+// quotes: the kernel, which opens the image, knows no quotes.
+func createService(manager *mgr.Mgr, name, image string) error {
+	var words [3]*uint16
+	for i, word := range []string{servicePrefix + name, "kshm driver " + name, image} {
+		var err error
+		if words[i], err = windows.UTF16PtrFromString(word); err != nil {
+			return usageError{err}
+		}
 	}
-	return s.Close()
+	h, err := windows.CreateService(manager.Handle, words[0], words[1], windows.SERVICE_QUERY_STATUS,
+		windows.SERVICE_KERNEL_DRIVER, windows.SERVICE_DEMAND_START, windows.SERVICE_ERROR_NORMAL, words[2], nil, nil, nil, nil, nil)
+	if err != nil {
+		return err
+	}
+	return windows.CloseServiceHandle(h)
 }
 
 func startDriver(name string) error {
@@ -113,21 +127,33 @@ func stopDriver(name string, endShares bool) error {
 		if err := endAll(name, endShares); err != nil {
 			return err
 		}
-		if _, err := s.Control(svc.Stop); err != nil && !errors.Is(err, windows.ERROR_SERVICE_NOT_ACTIVE) {
+		_, err := s.Control(svc.Stop)
+		if err != nil && !errors.Is(err, windows.ERROR_SERVICE_NOT_ACTIVE) && !unloading(s) {
 			return err
 		}
-		err := await(s, svc.Stopped)
+		err = await(s, svc.Stopped)
 		if errors.Is(err, errNotYet) {
-			return fmt.Errorf("%w: programs still have the device of %s open; it unloads when the last one lets go, and kshm driver stop --end-shares asks them to", err, name)
+			return fmt.Errorf("%w: programs still have the device of %s open, and it unloads when the last one lets go: close them (--end-shares would have to come before a plain stop: the device cannot be opened any more)", err, name)
 		}
 		return err
 	})
+}
+
+// unloading says whether a driver has been asked to unload, and has done so or
+// waits for its last handle; it is then not asked again.
+func unloading(s *mgr.Service) bool {
+	status, err := s.Query()
+	return err == nil && status.State != svc.Running
 }
 
 // endAll asks the driver to end its shares, if it is loaded.
 func endAll(name string, wanted bool) error {
 	if !wanted {
 		return nil
+	}
+	// The driver asks for it, and even an administrator has it turned off.
+	if err := sys.EnablePrivilege("SeLoadDriverPrivilege"); err != nil {
+		return err
 	}
 	dev, err := kshm.Open(name)
 	if errors.Is(err, kshm.ErrNotExist) || errors.Is(err, kshm.ErrGone) {

@@ -71,6 +71,31 @@ func TestCommandLine(t *testing.T) {
 	expect(t, 3, "not installed", "driver", "start", "digest")
 }
 
+// The service manager hands a driver's path to the kernel as it stands, which
+// knows no quotes.
+func TestCommandLinePathWithSpaces(t *testing.T) {
+	if err := digest.stop(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := digest.start(); err != nil {
+			t.Fatal(err)
+		}
+	}()
+	image, err := os.ReadFile(filepath.Join(os.Getenv("KSHM_WINDOWS_DRIVERS"), digestImage))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "a folder with spaces", "digest.sys")
+	if err := errors.Join(os.Mkdir(filepath.Dir(path), 0o777), os.WriteFile(path, image, 0o666)); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, 0, "installed", "driver", "install", "digest", path)
+	expect(t, 0, "running", "driver", "start", "digest")
+	expect(t, 0, "stopped", "driver", "stop", "digest")
+	expect(t, 0, "removed", "driver", "remove", "digest")
+}
+
 func checkDemo(t *testing.T, out string) {
 	t.Helper()
 	var r map[string]any

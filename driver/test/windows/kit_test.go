@@ -281,6 +281,9 @@ func TestStopWithLiveShares(t *testing.T) {
 		}
 		shares = append(shares, s)
 	}
+	if err := sys.EnablePrivilege(loadDriver); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := dev.Control(t.Context(), kshm.ControlCode(abi.CtlStop), nil, nil); err != nil {
 		t.Fatal(err)
 	}

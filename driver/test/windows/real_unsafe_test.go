@@ -172,6 +172,57 @@ func TestThreadEnds(t *testing.T) {
 	}
 }
 
+// STOP is for who has the privilege turned on, and others are told so.
+func TestStopTakesThePrivilege(t *testing.T) {
+	dev, err := kshm.Open("digest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := func() error {
+		_, err := dev.Control(t.Context(), kshm.ControlCode(abi.CtlStop), nil, nil)
+		return err
+	}
+	adjust(t, 0)
+	err = stop()
+	mustBe(t, "STOP, with the privilege turned off", err, kshm.ErrPermission)
+	if op, ok := errors.AsType[*kshm.OpError](err); !ok || !strings.Contains(op.Remedy, loadDriver) {
+		t.Errorf("%v does not say what to do", err)
+	}
+	if err := sys.EnablePrivilege(loadDriver); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(stop(), dev.Close()); err != nil {
+		t.Fatal(err)
+	}
+	digest.reload(t)
+}
+
+// A driver that waits for its last handle is not asked to unload twice, and
+// whoever asks is told what it waits for.
+func TestStopWhileOpen(t *testing.T) {
+	if err := digest.stop(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := digest.start(); err != nil {
+			t.Fatal(err)
+		}
+	}()
+	expect(t, 0, "installed", "driver", "install", "digest", os.Getenv("KSHM_WINDOWS_DRIVERS")+`\`+digestImage)
+	expect(t, 0, "running", "driver", "start", "digest")
+	dev, err := kshm.Open("digest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect(t, 1, "close them", "driver", "stop", "digest")
+	expect(t, 1, "close them", "driver", "stop", "--end-shares", "digest")
+	if err := dev.Close(); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, 0, "stopped", "driver", "stop", "digest")
+	expect(t, 0, "removed", "driver", "remove", "digest")
+}
+
 const duplicateEnv = "KSHM_TEST_DUPLICATE"
 
 // The child of TestDuplicatedHandle: it shares, says its handle, and is killed.
@@ -179,7 +230,18 @@ func TestDuplicatedHandleChild(t *testing.T) {
 	if os.Getenv(childEnv) != duplicateEnv {
 		return
 	}
-	p := mustPend(t)
+	device, err := openRaw(rawPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Else the death of its thread would end the share, before the process's does.
+	if _, err := windows.CreateIoCompletionPort(device, 0, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	p, err := pend(device, 1, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
 	fmt.Println("handle", uintptr(p.device))
 	time.Sleep(time.Hour)
 }
@@ -222,7 +284,7 @@ func TestDuplicatedHandle(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if reason == abi.EndExit || reason == abi.EndCancelled {
+		if reason == abi.EndExit {
 			return
 		}
 		if reason != abi.Live || time.Now().After(deadline) {
@@ -305,9 +367,10 @@ func TestLargePages(t *testing.T) {
 }
 
 // Shares are refused here and there, under Driver Verifier; none is half made.
+// Whoever has turned that on says so, and wants to see refusals.
 func TestLowResources(t *testing.T) {
 	dev := open(t, "digest")
-	made := 0
+	made, refused := 0, 0
 	for range 2000 {
 		buf, err := dev.Alloc(16<<10, nil)
 		if err != nil {
@@ -318,6 +381,7 @@ func TestLowResources(t *testing.T) {
 			made++
 			err = s.Close()
 		} else if errors.Is(err, windows.STATUS_INSUFFICIENT_RESOURCES) {
+			refused++
 			err = nil
 		}
 		if err := errors.Join(err, buf.Close()); err != nil {
@@ -327,4 +391,8 @@ func TestLowResources(t *testing.T) {
 	if made == 0 {
 		t.Error("not one share was made")
 	}
+	if refused == 0 && os.Getenv("KSHM_LOW_RESOURCES") != "" {
+		t.Error("not one share was refused")
+	}
+	t.Logf("%d shares made, %d refused", made, refused)
 }
