@@ -25,10 +25,10 @@ extern __thread struct nt_cpu *nt_me;
 
 struct nt_proc {
 	HANDLE pid;
-	int user;           /* stands for the SID */
-	bool wow64;         /* a 32-bit program */
+	int user;                                                  /* stands for the SID */
+	bool wow64;                                                /* a 32-bit program */
 	enum { NT_NOT_HELD, NT_DISABLED, NT_ENABLED } load_driver; /* SeLoadDriverPrivilege */
-	_Atomic int locked; /* pages */
+	_Atomic int locked;                                        /* pages */
 	struct {
 		struct nt_object *object;
 		ACCESS_MASK access;
