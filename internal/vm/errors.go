@@ -11,6 +11,7 @@ import (
 // guest matches one of them with errors.Is.
 var (
 	ErrSplat      = errors.New("the kernel log holds a complaint")
+	ErrLog        = errors.New("the kernel log is too long to be kept, and judged, whole")
 	ErrMemoryLeak = errors.New("kernel memory leaked")
 	ErrPinLeak    = errors.New("pages stayed pinned")
 	ErrUnload     = errors.New("a module could not be unloaded")

@@ -76,7 +76,7 @@ func (m *machine) run(ctx context.Context, o Options, initrd *os.File) (*Result,
 	case g.report == nil && waitErr != nil && Splat(res.Log) == "":
 		return res, fmt.Errorf("vm: %s: %w: %s", filepath.Base(cmd.Path), waitErr, bytes.TrimSpace(complaint.Bytes()))
 	}
-	return res, errors.Join(judge(res, g.report, o.underTest()...), g.err)
+	return res, errors.Join(judge(res, g.report, o.underTest()...), log.whole(), g.err)
 }
 
 // maxLog bounds what is kept of a kernel that does not stop complaining.
@@ -85,12 +85,22 @@ const maxLog = 32 << 20
 // A limited buffer keeps the first max bytes of what is written to it.
 type limited struct {
 	bytes.Buffer
-	max int
+	max  int
+	lost int // bytes
 }
 
 func (l *limited) Write(p []byte) (int, error) {
-	l.Buffer.Write(p[:min(len(p), l.max-l.Len())])
+	n, _ := l.Buffer.Write(p[:min(len(p), l.max-l.Len())])
+	l.lost += len(p) - n
 	return len(p), nil
+}
+
+// whole returns an error if something is not kept: a complaint may be in it.
+func (l *limited) whole() error {
+	if l.lost == 0 {
+		return nil
+	}
+	return fail(ErrLog, "it goes on for %d bytes after the first %d", l.lost, l.max)
 }
 
 // A guestState is what the guest has said so far.
