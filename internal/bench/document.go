@@ -107,6 +107,8 @@ and, with the carrier c, in C; "round-trip" is a record there and back. Both hav
 `, `
 Where a target is missed:
 
+- A Go consumer takes a few nanoseconds more for each record than one in C, for Next and Release are calls that Go does not inline and a
+  slice is made and checked. From 1 KiB on that is nothing; at 256 B, with near processors, the loop over the payload is as short as that.
 - A ring's message is two cache lines, the record and the position; a bare ping-pong is one. A consumer that spins can ask for
   both at once (kshm_consumer_expect, which the round trip here does), but the producer needs both lines, too. Tried without the full
   barrier, without asking for lines in advance, and with space published late: a tenth at most.
