@@ -110,5 +110,5 @@ func (r *Report) counted() string {
 	if r.FasterHalf {
 		return "The faster half of the rounds counts, since whatever else the machine does only ever adds."
 	}
-	return "All rounds count."
+	return "All rounds of this run count; since then, the command has kept the faster half."
 }
