@@ -8,7 +8,8 @@ import "context"
 // one, for all rings of the share together: a wake-up that was meant for
 // another ring costs a look and no more.
 type Doorbell interface {
-	// Kick wakes the other side.
+	// Kick wakes the other side. After an error the next Flush or Wait of the
+	// ring tries again.
 	Kick() error
 	// Events counts the wake-ups of this side so far. It only grows.
 	Events() uint64
