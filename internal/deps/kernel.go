@@ -24,6 +24,7 @@ type BuiltKernel struct {
 	Config []string  // fragments in the folder config, a later one wins
 	Debug  bool      // made to find bugs
 	image  string    // what boots, in the build folder
+	more   []change  // to the source, beside those that all have
 }
 
 // BuiltKernels lists them.
@@ -33,7 +34,7 @@ func BuiltKernels() []BuiltKernel {
 		{Name: "debug-6.12", Source: Source612, Arch: "x86", Base: "tinyconfig", Config: []string{"guest.config", "debug.config"}, Debug: true, image: bzImage},
 		{Name: "kcsan-6.12", Source: Source612, Arch: "x86", Base: "tinyconfig", Config: []string{"guest.config", "kcsan.config"}, Debug: true, image: bzImage},
 		{Name: "uml-7.2", Source: Source72, Arch: "um", Base: "tinyconfig", Config: []string{"uml.config"}, image: "linux"},
-		{Name: "debug-uml-7.2", Source: Source72, Arch: "um", Base: "tinyconfig", Config: []string{"uml.config", "debug-uml.config"}, Debug: true, image: "linux"},
+		{Name: "debug-uml-7.2", Source: Source72, Arch: "um", Base: "tinyconfig", Config: []string{"uml.config", "debug-uml.config"}, Debug: true, image: "linux", more: noEmptyTraces},
 	}
 }
 
@@ -87,6 +88,9 @@ func (k BuiltKernel) digest() (string, error) {
 	h := sha256.New()
 	fmt.Fprintln(h, pinned(k.Source.Name).digest(), k.Arch, k.Base, k.image, changes)
 	io.WriteString(h, text)
+	if k.more != nil {
+		fmt.Fprintln(h, k.more)
+	}
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 )
 
 // A kernelMake builds one kernel in a folder of its own.
@@ -120,7 +121,7 @@ func (m *kernelMake) unpack(ctx context.Context) error {
 	if err := m.run(ctx, "tar", "--strip-components=1", "-C", tmp, "-xf", m.archive); err != nil {
 		return err
 	}
-	for _, c := range changes {
+	for _, c := range slices.Concat(changes, m.kernel.more) {
 		if err := c.apply(tmp); err != nil {
 			return err
 		}
@@ -136,6 +137,15 @@ var changes = []change{{
 	"mm/Kconfig",
 	"config MMU_NOTIFIER\n\tbool\n",
 	"config MMU_NOTIFIER\n\tbool\n\tdefault y\n",
+}}
+
+// noEmptyTraces: a debug kernel saves a trace of the stack whenever memory is
+// allocated or freed. User-mode Linux looks at each word of the stack for it, and
+// then, without frame pointers, takes none.
+var noEmptyTraces = []change{{
+	"arch/um/kernel/stacktrace.c",
+	"\tdump_trace(tsk, &dump_ops, trace);\n",
+	"\tif (IS_ENABLED(CONFIG_FRAME_POINTER))\n\t\tdump_trace(tsk, &dump_ops, trace);\n",
 }}
 
 func (c change) apply(source string) error {
