@@ -12,7 +12,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -286,21 +285,37 @@ func TestDriverRefusesOrRevokesAtOnce(t *testing.T) {
 func TestCloseDrains(t *testing.T) {
 	dev := open(t, "probe")
 	s, _ := share(t, dev, 4096, &kshm.ShareOptions{Cookie: 8})
-	held := make(chan time.Time)
+	gone := make(chan error, 1)
 	go func() {
-		mustCommand(t, dev, probeHold, probeCommand{Cookie: 8, Value: 300}, 0)
-		held <- time.Now()
+		for err := error(nil); err == nil; { // until no share has the cookie
+			_, err = command(t, dev, probeHold, probeCommand{Cookie: 8, Value: 300}, 0)
+			if err != nil {
+				gone <- err
+			}
+		}
 	}()
-	time.Sleep(100 * time.Millisecond) // so that most runs find it inside; any order must pass
+	for probeCountsNow(t, dev).Inside == 0 {
+		select {
+		case err := <-gone:
+			t.Fatal(err)
+		default:
+		}
+	}
 	mustCommand(t, dev, probeSlowStop, probeCommand{Value: 50}, 0)
 	stops := probeCountsNow(t, dev).Stops
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if probeCountsNow(t, dev).Stops != stops+1 {
+	now := probeCountsNow(t, dev)
+	if now.Stops != stops+1 {
 		t.Error("Close returned before stop() did")
 	}
-	<-held
+	if now.Inside != 0 {
+		t.Error("Close returned while the driver was at work in the share")
+	}
+	if err := <-gone; !errors.Is(err, unix.ENOENT) {
+		t.Errorf("a command to a share that is over: %v", err)
+	}
 }
 
 func TestCloseRacesWithEverything(t *testing.T) {

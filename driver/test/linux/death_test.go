@@ -373,10 +373,7 @@ func goneShares(t *testing.T, name string) (check func()) {
 		if _, err := kshm.Open(name); !errors.Is(err, kshm.ErrNotExist) {
 			t.Errorf("Open: %v", err)
 		}
-		// The descriptors hold the kit, and the kit alone.
-		if err := unix.DeleteModule("kshm", unix.O_NONBLOCK); err == nil {
-			t.Error("kshm.ko was unloaded under open descriptors")
-		}
+		references := referencesTo(t, "kshm")
 		for _, s := range shares {
 			if err := s.Close(); err != nil {
 				t.Error(err)
@@ -384,6 +381,10 @@ func goneShares(t *testing.T, name string) (check func()) {
 		}
 		if err := errors.Join(buf.Close(), dev.Close()); err != nil {
 			t.Error(err)
+		}
+		// While they were open, they held the kit, and the kit alone.
+		if n := references - referencesTo(t, "kshm"); n != len(shares)+1 {
+			t.Errorf("%d shares and a device held kshm.ko %d times", len(shares), n)
 		}
 	}
 }

@@ -52,9 +52,9 @@ func TestFaults(t *testing.T) {
 	<-done
 	f.atRest("all calls")
 	if n := references(t); n != f.modules {
-		t.Errorf("module references: %s, before it was %s", n, f.modules)
+		f.leak("module references: %s, before it was %s", n, f.modules)
 	}
-	t.Logf("testfull: operations=%d points=%d reports=0 leaks=0", f.calls, f.points)
+	t.Logf("testfull: operations=%d points=%d leaks=%d", f.calls, f.points, f.leaks)
 }
 
 // faults is the state of the thread that meets them.
@@ -66,6 +66,13 @@ type faults struct {
 	files         int
 	modules       string
 	calls, points int
+	leaks         int
+}
+
+// leak fails the test for what was left behind.
+func (f *faults) leak(format string, args ...any) {
+	f.leaks++
+	f.Errorf(format, args...)
 }
 
 // letFaultsHappen makes every kind of fault possible wherever fail-nth counts
@@ -224,7 +231,7 @@ func (f *faults) run(c faultCall) {
 		f.calls += 2
 		f.asRoot(func() {
 			if held := pinsHeld(f) - f.pins; held != 0 {
-				f.Errorf("%s: fault %d: %d pages stay pinned", c.name, n, held)
+				f.leak("%s: fault %d: %d pages stay pinned", c.name, n, held)
 				f.pins += held
 			}
 		})
@@ -249,10 +256,10 @@ func (f *faults) run(c faultCall) {
 // atRest checks what is not checked after every call.
 func (f *faults) atRest(name string) {
 	if n := vmapAreas(f) - f.areas; n != 0 {
-		f.Errorf("%s: %d mappings left", name, n)
+		f.leak("%s: %d mappings left", name, n)
 	}
 	if n := openFiles(f.T) - f.files; n != 0 {
-		f.Errorf("%s: %d descriptors left", name, n)
+		f.leak("%s: %d descriptors left", name, n)
 	}
 }
 
@@ -263,7 +270,7 @@ func (f *faults) lockAll() {
 	r, errno := p.call()
 	p.undo(r, errno)
 	if errno != 0 {
-		f.Errorf("share of all the memory that may be locked: %v", errno)
+		f.leak("share of all the memory that may be locked: %v", errno)
 	}
 	p = shareOf("probe", memory{size: f.limit + os.Getpagesize()})(f)
 	r, errno = p.call()

@@ -60,17 +60,7 @@ func remainsNow(t testing.TB) remains {
 	t.Helper()
 	r := remains{Pins: pinsHeld(t), Mappings: vmapAreas(t)}
 	for _, name := range []string{"kshm", "probe", "digest", "kshm_loop"} {
-		text, err := os.ReadFile("/sys/module/" + name + "/refcnt")
-		if os.IsNotExist(err) {
-			continue // unloaded by a test
-		} else if err != nil {
-			t.Fatal(err)
-		}
-		n, err := strconv.Atoi(strings.TrimSpace(string(text)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.References += n
+		r.References += referencesTo(t, name)
 	}
 	links, err := filepath.Glob("/proc/[0-9]*/fd/*")
 	if err != nil {
@@ -83,6 +73,22 @@ func remainsNow(t testing.TB) remains {
 		}
 	}
 	return r
+}
+
+// referencesTo counts what holds a module; nothing does one that a test has unloaded.
+func referencesTo(t testing.TB, module string) int {
+	t.Helper()
+	text, err := os.ReadFile("/sys/module/" + module + "/refcnt")
+	if os.IsNotExist(err) {
+		return 0
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // chargeForLocking takes the right to lock memory without limit from this
