@@ -34,7 +34,7 @@ func BuiltKernels() []BuiltKernel {
 		{Name: "debug-6.12", Source: Source612, Arch: "x86", Base: "tinyconfig", Config: []string{"guest.config", "debug.config"}, Debug: true, image: bzImage},
 		{Name: "kcsan-6.12", Source: Source612, Arch: "x86", Base: "tinyconfig", Config: []string{"guest.config", "kcsan.config"}, Debug: true, image: bzImage},
 		{Name: "uml-7.2", Source: Source72, Arch: "um", Base: "tinyconfig", Config: []string{"uml.config"}, image: "linux"},
-		{Name: "debug-uml-7.2", Source: Source72, Arch: "um", Base: "tinyconfig", Config: []string{"uml.config", "debug-uml.config"}, Debug: true, image: "linux", more: noEmptyTraces},
+		{Name: "debug-uml-7.2", Source: Source72, Arch: "um", Base: "tinyconfig", Config: []string{"uml.config", "debug-uml.config"}, Debug: true, image: "linux", more: umlDebugging},
 	}
 }
 

@@ -139,13 +139,18 @@ var changes = []change{{
 	"config MMU_NOTIFIER\n\tbool\n\tdefault y\n",
 }}
 
-// noEmptyTraces: a debug kernel saves a trace of the stack whenever memory is
-// allocated or freed. User-mode Linux looks at each word of the stack for it, and
-// then, without frame pointers, takes none.
-var noEmptyTraces = []change{{
+// umlDebugging: a debug kernel saves a trace of the stack whenever memory is
+// allocated or freed. User-mode Linux looks at each word of the stack for it,
+// and then, without frame pointers, takes none. And it looks at mappings without
+// saying that it reads under RCU.
+var umlDebugging = []change{{
 	"arch/um/kernel/stacktrace.c",
 	"\tdump_trace(tsk, &dump_ops, trace);\n",
 	"\tif (IS_ENABLED(CONFIG_FRAME_POINTER))\n\t\tdump_trace(tsk, &dump_ops, trace);\n",
+}, {
+	"arch/um/kernel/tlb.c",
+	"\tfor_each_vma(vmi, vma)\n\t\tum_tlb_mark_sync(mm, vma->vm_start, vma->vm_end);\n",
+	"\trcu_read_lock();\n\tfor_each_vma(vmi, vma)\n\t\tum_tlb_mark_sync(mm, vma->vm_start, vma->vm_end);\n\trcu_read_unlock();\n",
 }}
 
 func (c change) apply(source string) error {
