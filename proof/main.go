@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 
-// Proof checks the models of the ring: ring.pml with spin, and with -full also
-// a longer run of it, the litmus tests with herd7 and the C header with CBMC.
-// What is seeded to fail must fail. See docs/protocol.md.
+// Proof checks the models of the ring and of the rings that eBPF programs
+// consume from, ring.pml and input.pml, with spin, and with -full also a longer
+// run of them, the litmus tests with herd7 and the C header with CBMC. What is
+// seeded to fail must fail. See docs/protocol.md.
 package main
 
 import (
@@ -55,7 +56,7 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	errs := []error{model(ctx, o, filepath.Join(root, "proof", "ring.pml"))}
+	errs := []error{model(ctx, o, filepath.Join(root, "proof"))}
 	if o.full {
 		errs = append(errs,
 			litmus(ctx, o, filepath.Join(root, "proof", "litmus")),

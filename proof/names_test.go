@@ -48,6 +48,20 @@ func TestProofsNameTheCode(t *testing.T) {
 	}
 }
 
+// What input.pml stands for is there.
+func TestInputNamesTheCode(t *testing.T) {
+	code := text(t, "../driver/bpf/kshm.bpf.h") + text(t, ringHeader)
+	names := cName.FindAllString(text(t, "input.pml"), -1)
+	if len(names) == 0 {
+		t.Error("input.pml does not say what it stands for")
+	}
+	for _, name := range names {
+		if !regexp.MustCompile(`\b` + name + `\(`).MatchString(code) {
+			t.Errorf("input.pml: there is no %s", name)
+		}
+	}
+}
+
 // Whatever orders shared words has a model or a litmus test.
 func TestOrderingIsProved(t *testing.T) {
 	proofs := text(t, "ring.pml")

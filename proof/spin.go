@@ -13,10 +13,16 @@ import (
 	"time"
 )
 
-// bugs are the seeded ones of ring.pml, which must be found.
-var bugs = []string{
-	"PRODUCER_NO_FENCE", "CONSUMER_NO_FENCE", "ARM_NO_FENCE", "NO_RELEASE", "NO_RECHECK",
-	"LATE_SEEN", "FLAG", "NUMBERS=4", "EARLY_RELEASE", "NO_LAST_LOOK", "FORGOTTEN_KICK",
+// models are those there are, with their seeded bugs, which must be found.
+var models = []struct {
+	file string
+	bugs []string
+}{
+	{"ring.pml", []string{
+		"PRODUCER_NO_FENCE", "CONSUMER_NO_FENCE", "ARM_NO_FENCE", "NO_RELEASE", "NO_RECHECK",
+		"LATE_SEEN", "FLAG", "NUMBERS=4", "EARLY_RELEASE", "NO_LAST_LOOK", "FORGOTTEN_KICK",
+	}},
+	{"input.pml", []string{"GIVE_UP", "SWALLOW", "LATE_CALL", "EARLY_LOOK", "LATE_CLEAR", "CUT_OFF"}},
 }
 
 var (
@@ -24,22 +30,26 @@ var (
 	states     = regexp.MustCompile(`(\d+) states, stored`)
 )
 
-// model checks ring.pml in every state, then with each seeded bug.
-func model(ctx context.Context, o options, source string) error {
+// model checks the models in a folder in every state, then with each seeded bug.
+func model(ctx context.Context, o options, dir string) error {
 	records := 3
 	if o.full {
 		records = 4
 	}
-	errs := []error{explore(ctx, o, source, records, "", false)}
-	for _, bug := range bugs {
-		errs = append(errs, explore(ctx, o, source, 3, bug, true))
+	var errs []error
+	for _, m := range models {
+		source := filepath.Join(dir, m.file)
+		errs = append(errs, explore(ctx, o, source, records, "", false))
+		for _, bug := range m.bugs {
+			errs = append(errs, explore(ctx, o, source, 3, bug, true))
+		}
 	}
 	return errors.Join(errs...)
 }
 
 // explore visits all states of the model, or those up to the first error.
 func explore(ctx context.Context, o options, source string, records int, bug string, mustFail bool) error {
-	start := time.Now()
+	start, file := time.Now(), filepath.Base(source)
 	dir, err := os.MkdirTemp("", "spin")
 	if err != nil {
 		return err
@@ -49,14 +59,14 @@ func explore(ctx context.Context, o options, source string, records int, bug str
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(dir, "ring.pml"), text, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, file), text, 0o644); err != nil {
 		return err
 	}
 	args := []string{fmt.Sprintf("-DRECORDS=%d", records)}
 	if bug != "" {
 		args = append(args, "-D"+bug)
 	}
-	if out, err := output(ctx, dir, o.spin+" -a", append(args, "ring.pml")...); err != nil {
+	if out, err := output(ctx, dir, o.spin+" -a", append(args, file)...); err != nil {
 		return fmt.Errorf("spin: %w\n%s", err, out)
 	}
 	optimize := " -O1"
@@ -67,9 +77,9 @@ func explore(ctx context.Context, o options, source string, records int, bug str
 		return fmt.Errorf("compile the verifier: %w\n%s", err, out)
 	}
 	out, err := output(ctx, dir, filepath.Join(dir, "pan"), "-m1000000")
-	name := fmt.Sprintf("ring.pml, %d records", records)
+	name := fmt.Sprintf("%s, %d records", file, records)
 	if bug != "" {
-		name = "ring.pml, " + bug
+		name = file + ", " + bug
 	}
 	found := errorCount.FindStringSubmatch(out)
 	switch {
