@@ -37,8 +37,7 @@ type inputState struct {
 	State, Length uint32
 	Ring          end
 	_             [2]uint64
-	Calls, Served uint64
-	_             [6]uint64
+	_             [8]uint64
 }
 
 // counters adds up what the kernel's ends of the rings have counted.

@@ -64,13 +64,16 @@
 		kshm_barrier();                                                \
 		old_;                                                          \
 	})
-#define kshm_add(p, v)                                                         \
+#define kshm_fetch(operation, p, v)                                            \
 	({                                                                     \
 		kshm_barrier();                                                \
-		__typeof__(+*(p)) old_ = __sync_fetch_and_add(p, v);           \
-		__asm__ volatile("" : : "r"(old_) : "memory");                 \
+		__typeof__(+*(p)) old_ = __sync_fetch_and_##operation(p, v);   \
+		__asm__ volatile("" : : "r"(old_) : "memory"); /* used, so fetched */ \
 		old_;                                                          \
 	})
+#define kshm_add(p, v) kshm_fetch(add, p, v)
+#define kshm_or(p, v) kshm_fetch(or, p, v)
+#define kshm_and(p, v) kshm_fetch(and, p, v)
 #define kshm_publish(p, v) ((void)kshm_xchg(p, v))
 #ifdef __TARGET_ARCH_x86
 #define kshm_fence() kshm_barrier()
@@ -143,11 +146,15 @@ const volatile kshm_u64 kshm_arena_size;  /* bytes */
 const volatile kshm_u32 kshm_batch;	  /* publish at the latest with so many bytes */
 const volatile kshm_u64 kshm_flush_ns;	  /* publish at the latest after so long */
 
-/* Whether a slot or an input can be taken. */
+/*
+ * Whether a slot or an input can be taken. An input is also CALLED from when
+ * somebody wants to consume from it until it has been seen to be empty.
+ */
 enum {
 	KSHM_SLOT_CLOSED = 0, /* there is no share, or it ends */
 	KSHM_SLOT_FREE = 1,
 	KSHM_SLOT_BUSY = 2,
+	KSHM_INPUT_CALLED = 4,
 };
 
 /* What one program at a time holds; number CPU * KSHM_BPF_LEVELS + level. */
@@ -162,9 +169,7 @@ struct kshm_input {
 	kshm_u32 state;
 	kshm_u32 length; /* of the record that kshm_input_next() returned, bytes */
 	struct kshm_consumer consumer;
-	kshm_u64 calls;	 /* of kshm_input_enter() */
-	kshm_u64 served; /* of them, when it was last seen to be empty */
-	kshm_u64 pad[6];
+	kshm_u64 pad[8];
 };
 
 /* The share as a whole. Package kshm/bpf maps it; see struct state there. */
@@ -487,20 +492,20 @@ KSHM_INLINE int kshm_commit(struct kshm_slot *s, kshm_u32 length)
 
 /*
  * Begin to consume from ring number n; NULL if there is none, or if somebody
- * does: who has it then looks at it again for us.
- *
- * The call is counted, a full barrier, before the state is looked at;
- * kshm_input_exit() gives the state, and one, before it looks at the count.
- * One of the two sees the other.
+ * does: who has it then looks at it again for us. To take it and to leave the
+ * call there is one step, and so is giving it and finding the call.
  */
 KSHM_INLINE struct kshm_input *kshm_input_enter(kshm_u32 n)
 {
 	struct kshm_input *in = kshm_bpf_lookup(&kshm_inputs, &n);
+	kshm_u32 was;
 
-	if (!in)
+	if (!in || kshm_read(&in->state) == KSHM_SLOT_CLOSED)
 		return NULL;
-	kshm_add(&in->calls, 1);
-	return kshm_take(&in->state) ? in : NULL;
+	was = kshm_or(&in->state, KSHM_SLOT_BUSY | KSHM_INPUT_CALLED);
+	if (was == KSHM_SLOT_CLOSED) /* meanwhile, for good */
+		kshm_publish(&in->state, KSHM_SLOT_CLOSED);
+	return was == KSHM_SLOT_FREE ? in : NULL;
 }
 
 /* The next record's address, and its length in the input; 0 if there is none. */
@@ -539,19 +544,18 @@ KSHM_ONCE int kshm_input_release(struct kshm_input *in KSHM_GOOD)
  * There are no more records: ask the program for a kick with the next. Returns
  * 0 if some have come meanwhile; not if the ring is corrupt.
  *
- * Who has called by now has published before, and arming looks after that.
+ * Who has called before has also published before, and arming looks after that.
  */
 KSHM_ONCE int kshm_input_sleep(struct kshm_input *in KSHM_GOOD)
 {
-	kshm_u64 calls = kshm_read_acquire(&in->calls);
-
 	kshm_use_arena();
 	if (kshm_consumer_flush(&in->consumer))
 		kshm_notify();
-	if (!kshm_consumer_arm(&in->consumer) && !in->consumer.ring.corrupt_why)
-		return 0;
-	in->served = calls;
-	return 1;
+	kshm_and(&in->state, ~KSHM_INPUT_CALLED);
+	if (kshm_consumer_arm(&in->consumer) || in->consumer.ring.corrupt_why)
+		return 1;
+	kshm_or(&in->state, KSHM_INPUT_CALLED);
+	return 0;
 }
 
 /* The program has kicked: it need not again. */
@@ -568,10 +572,7 @@ KSHM_INLINE void kshm_input_awake(struct kshm_input *in)
  */
 KSHM_INLINE int kshm_input_exit(struct kshm_input *in)
 {
-	kshm_u64 served = in->served;
-
-	kshm_publish(&in->state, KSHM_SLOT_FREE);
-	return kshm_read(&in->calls) == served ? 0 : KSHM_EBUSY;
+	return kshm_xchg(&in->state, KSHM_SLOT_FREE) & KSHM_INPUT_CALLED ? KSHM_EBUSY : 0;
 }
 
 /*

@@ -199,7 +199,7 @@ KSHM_INLINE int kshm_op_take(kshm_u32 *state)
 {
 	kshm_u32 was = kshm_cas(state, KSHM_SLOT_FREE, KSHM_SLOT_CLOSED);
 
-	return was == KSHM_SLOT_BUSY ? KSHM_EBUSY : 0;
+	return was & KSHM_SLOT_BUSY ? KSHM_EBUSY : 0;
 }
 
 /* The slot's last records and counters are shown before it closes. */
