@@ -49,7 +49,7 @@ static int device_open(struct inode *inode, struct file *file)
 	if (!open)
 		return -ENOMEM;
 	kref_init(&open->kref);
-	mutex_init(&open->lock);
+	spin_lock_init(&open->lock);
 	kref_get(&device->kref);
 	open->device = device;
 	file->private_data = open;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
  * The kit's own structures. Locks: none is held across a callback, a user
- * access or pinning. device->lock, owner->lock and the one in account.c do not
- * nest; open->lock is held while an address space is watched for its end.
+ * access or pinning, and device->lock, open->lock, owner->lock and the one in
+ * account.c do not nest.
  */
 #ifndef KSHM_INTERNAL_H
 #define KSHM_INTERNAL_H
@@ -14,7 +14,6 @@
 #include <linux/list.h>
 #include <linux/miscdevice.h>
 #include <linux/mmu_notifier.h>
-#include <linux/mutex.h>
 #include <linux/poll.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
@@ -61,7 +60,7 @@ struct kshm_device {
 struct kshm_open {
 	struct kref kref;
 	struct kshm_device *device;
-	struct mutex lock; /* owner */
+	spinlock_t lock; /* owner */
 	struct kshm_owner *owner; /* address space of the latest SHARE */
 	atomic_t sessions;
 };
@@ -69,7 +68,7 @@ struct kshm_open {
 /* An address space that has shares; see owner.c. */
 struct kshm_owner {
 	struct mmu_notifier notifier;
-	refcount_t refs;
+	refcount_t refs; /* they hold one of the notifier */
 	spinlock_t lock; /* sessions */
 	struct list_head sessions;
 };

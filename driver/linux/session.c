@@ -2,6 +2,7 @@
 /* The share's descriptor: DONE, KICK, STATS, read and poll. */
 #include <linux/fs.h>
 #include <linux/poll.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include "internal.h"
@@ -155,16 +156,27 @@ static __poll_t session_poll(struct file *file, poll_table *table)
 }
 
 /*
- * May run in a worker, long after close() returned: see fput(). Waits for the
- * end, so that close() is as good as DONE, but not for ever for a driver: this
- * may be a process that is dying.
+ * Whether this is a program's own close(). Not that of a dying process, whose
+ * address space waits once for the ends of all its shares, nor what fput() has
+ * put off for a worker, which others need.
+ */
+static bool closed_by_program(struct kshm_session *ses)
+{
+	return !(current->flags & (PF_EXITING | PF_KTHREAD)) &&
+	       atomic_read(&ses->reason) != KSHM_END_EXIT;
+}
+
+/*
+ * Waits for the end, so that close() is as good as DONE, but killably and not
+ * for ever for a driver.
  */
 static int session_release(struct inode *inode, struct file *file)
 {
 	struct kshm_session *ses = file->private_data;
 
 	kshm_end_in_worker(ses, KSHM_END_CLOSED);
-	wait_for_completion_timeout(&ses->ended, KSHM_EXIT_PATIENCE);
+	if (closed_by_program(ses))
+		wait_for_completion_killable_timeout(&ses->ended, KSHM_EXIT_PATIENCE);
 	kshm_session_put(ses);
 	return 0;
 }

@@ -29,6 +29,8 @@ func TestMain(m *testing.M) {
 	switch os.Getenv("KSHM_TEST_CHILD") {
 	case "owner":
 		playOwner(os.Getenv("KSHM_TEST_DEATH"))
+	case "crowd":
+		playCrowd(os.Getenv("KSHM_TEST_CROWD"))
 	case "glutton":
 		playGlutton()
 	case "stuck":

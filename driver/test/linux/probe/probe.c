@@ -16,6 +16,7 @@
 #include <linux/spinlock.h>
 #include <linux/timer.h>
 #include <linux/vmalloc.h>
+#include <linux/wait.h>
 #include "kshm_kit.h"
 #include "probe.h"
 
@@ -32,6 +33,8 @@ static atomic64_t agreed, stops, kicks, works, late;
 static atomic_t inside;
 static u32 last_reason;
 static u64 slow_stop_ms;
+static atomic_t slow_stops;
+static DECLARE_WAIT_QUEUE_HEAD(slow_over);
 
 static int probe_share(struct kshm_share *s)
 {
@@ -133,9 +136,10 @@ static void probe_stop(struct kshm_share *s, enum kshm_reason reason)
 	spin_unlock_irq(&shares_lock);
 	WRITE_ONCE(state->stopped, true);
 	WRITE_ONCE(last_reason, reason);
-	ms = xchg(&slow_stop_ms, 0);
-	if (ms)
-		msleep(ms);
+	if (atomic_dec_if_positive(&slow_stops) >= 0) {
+		ms = READ_ONCE(slow_stop_ms);
+		wait_event_timeout(slow_over, !READ_ONCE(slow_stop_ms), msecs_to_jiffies(ms));
+	}
 	atomic64_inc(&stops);
 }
 
@@ -226,10 +230,14 @@ static int signal_from(u32 context, struct kshm_share *s, u32 code, u64 value)
  * about it, as an interrupt or a preemption may.
  */
 static u64 stall_ms;
+static bool stall_over;
 
 static int stall(struct kprobe *probe, struct pt_regs *regs)
 {
-	mdelay(xchg(&stall_ms, 0));
+	u64 ms;
+
+	for (ms = xchg(&stall_ms, 0); ms && !READ_ONCE(stall_over); ms--)
+		mdelay(1);
 	return 0;
 }
 
@@ -243,6 +251,7 @@ static int stall_next_end(u64 ms)
 {
 	if (!stall_probe.addr) /* a kernel without kprobes */
 		return -EOPNOTSUPP;
+	WRITE_ONCE(stall_over, !ms);
 	WRITE_ONCE(stall_ms, ms);
 	return ms ? enable_kprobe(&stall_probe) : disable_kprobe(&stall_probe);
 }
@@ -350,6 +359,8 @@ static ssize_t probe_control(u32 code, void *buffer, size_t in, size_t out)
 		return out < sizeof(struct probe_bare) ? -ERANGE : bare(&c, buffer);
 	if (code == PROBE_SLOW_STOP) {
 		WRITE_ONCE(slow_stop_ms, c.value);
+		atomic_set(&slow_stops, c.value ? max(c.length, 1) : 0);
+		wake_up_all(&slow_over);
 		return 0;
 	}
 	if (code == PROBE_STALL_END)

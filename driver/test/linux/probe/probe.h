@@ -15,7 +15,9 @@
 #define PROBE_BARE 8     /* answer: struct probe_bare, for value rounds on length
 			  * bytes at offset; needs no share
 			  */
-#define PROBE_SLOW_STOP 9 /* the next stop() takes value ms; needs no share */
+#define PROBE_SLOW_STOP 9 /* the next length calls of stop(), at least one, take
+			   * value ms; 0: and those that run return; needs no share
+			   */
 #define PROBE_BUG 10      /* be wrong in the way of value; needs no share */
 #define PROBE_STALL_END 11 /* whoever begins the next end of a share stalls for
 			    * value ms; 0: nobody does any more; needs no share
