@@ -108,22 +108,30 @@ KSHM_INLINE int loop_answer(struct kshm_state *c)
 	return 0;
 }
 
+struct loop_turn {
+	kshm_u32 rings; /* looked at */
+	int result;
+};
+
+static long loop_input(void *map, kshm_u32 *n, struct kshm_input *in, struct loop_turn *t)
+{
+	(void)map;
+	if (kshm_read(&in->state) == KSHM_SLOT_CLOSED)
+		return 1;
+	t->rings++;
+	t->result |= loop_ring(*n);
+	return 0;
+}
+
 KSHM_KICK
 {
 	struct kshm_state *c = kshm_share();
-	struct kshm_input *in;
-	int result = 0;
-	kshm_u32 n;
+	struct loop_turn t = {};
 
-	for (n = 0; n < KSHM_BPF_INPUTS; n++) {
-		in = kshm_bpf_lookup(&kshm_inputs, &n);
-		if (!in || kshm_read(&in->state) == KSHM_SLOT_CLOSED)
-			break;
-		result |= loop_ring(n);
-	}
-	if (!n && c && c->length >= 16)
+	kshm_bpf_for_each(&kshm_inputs, loop_input, &t, 0);
+	if (!t.rings && c && c->length >= 16)
 		return loop_answer(c);
-	return result;
+	return t.result;
 }
 
 /* What a driver may do at any time. */
