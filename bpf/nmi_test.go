@@ -12,7 +12,6 @@ import (
 	"runtime"
 	"testing"
 	"time"
-	"unsafe"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -82,7 +81,7 @@ func watchNumbers(t *testing.T, where *ebpf.Program) ([]*os.File, error) {
 			return nil, errors.New("the word has no address")
 		}
 		const written = 2 // HW_BREAKPOINT_W
-		attr := unix.PerfEventAttr{Type: unix.PERF_TYPE_BREAKPOINT, Size: uint32(unsafe.Sizeof(unix.PerfEventAttr{})),
+		attr := unix.PerfEventAttr{Type: unix.PERF_TYPE_BREAKPOINT, Size: uint32(binary.Size(unix.PerfEventAttr{})),
 			Sample: 1, Bp_type: written, Ext1: at, Ext2: 8}
 		fd, err := unix.PerfEventOpen(&attr, -1, cpu, -1, unix.PERF_FLAG_FD_CLOEXEC)
 		for begun := time.Now(); err == unix.ENOSPC && time.Since(begun) < time.Minute; { // a debugger has them all

@@ -277,8 +277,7 @@ KSHM_ONCE int kshm_notify(void)
 
 /*
  * Take the share back, in any context: no program begins to use the memory any
- * more, and whoever shares it is told that it was revoked. Those that use it
- * already finish; the caller may be one.
+ * more, and the program is told. Those that use it finish; the caller may be one.
  */
 KSHM_ONCE int kshm_revoke(void)
 {
