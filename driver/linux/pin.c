@@ -78,6 +78,20 @@ static long pin_some(struct kshm_session *ses, unsigned long address, unsigned l
 	return got == -EOPNOTSUPP ? -EMEDIUMTYPE : got;
 }
 
+/* Gives back the first n of ses->pages, and the array. */
+static void unpin(struct kshm_session *ses, unsigned long n, bool dirty)
+{
+	unsigned long i, some;
+
+	for (i = 0; i < n; i += some) {
+		some = min(n - i, UNPIN_BATCH);
+		unpin_user_pages_dirty_lock(ses->pages + i, some, dirty);
+		cond_resched();
+	}
+	kvfree(ses->pages);
+	ses->pages = NULL;
+}
+
 /* Fills in ses->pages; on failure nothing is pinned. Killable. */
 int kshm_pin(struct kshm_session *ses, unsigned long address)
 {
@@ -107,9 +121,7 @@ int kshm_pin(struct kshm_session *ses, unsigned long address)
 	return 0;
 
 unpin:
-	unpin_user_pages(ses->pages, done);
-	kvfree(ses->pages);
-	ses->pages = NULL;
+	unpin(ses, done, false);
 	return err;
 }
 
@@ -122,13 +134,5 @@ int kshm_map(struct kshm_session *ses)
 
 void kshm_unpin(struct kshm_session *ses)
 {
-	unsigned long i, n;
-
-	for (i = 0; i < ses->npages; i += n) {
-		n = min(ses->npages - i, UNPIN_BATCH);
-		unpin_user_pages_dirty_lock(ses->pages + i, n, kernel_writes(ses));
-		cond_resched();
-	}
-	kvfree(ses->pages);
-	ses->pages = NULL;
+	unpin(ses, ses->npages, kernel_writes(ses));
 }
