@@ -35,6 +35,7 @@
 #define LOOP_TASK 0    /* contexts: the caller's own */
 #define LOOP_MAX_BATCH 4096
 #define LOOP_MAX_SIZE 65536 /* bytes per record */
+#define LOOP_MAX_TIMER 65536 /* bytes per batch in a timer, on Linux */
 
 #define LOOP_SOFTIRQ 1 /* a high-resolution timer's, batch by batch */
 #define LOOP_HARDIRQ 2

@@ -203,17 +203,21 @@ static void run(struct source *src, struct loop_result *r)
 
 static int check(const struct loop_state *state, const struct loop_produce *c)
 {
+	bool timer = c->context == LOOP_SOFTIRQ || c->context == LOOP_HARDIRQ;
+
 	if (c->ring < state->ins || c->ring >= state->outs)
 		return -ENOENT;
 	if (c->size < sizeof(struct loop_record) || c->size % 8 ||
 	    c->size > KSHM_RECORD_MAX(state->out[c->ring]->producer.ring.capacity))
 		return -ERANGE;
-	/* A batch is made at one go, with interrupts off in some contexts. */
 	if (c->batch > LOOP_MAX_BATCH || c->size > LOOP_MAX_SIZE)
+		return -ERANGE;
+	/* There it is made at one go, and nothing else runs on the CPU. */
+	if (timer && c->batch * c->size > LOOP_MAX_TIMER)
 		return -ERANGE;
 	if (!c->batch || c->context > LOOP_NMI || c->flags & ~LOOP_WAIT ||
 	    c->source >= LOOP_NESTED ||
-	    (c->flags && c->context != LOOP_TASK && c->context != LOOP_NMI))
+	    (c->flags && timer))
 		return -EINVAL;
 	return 0;
 }

@@ -470,6 +470,8 @@ func TestProduceRefusals(t *testing.T) {
 		"no batch":      {func(c *loopCommand) { c.Batch = 0 }, unix.EINVAL},
 		"context":       {func(c *loopCommand) { c.Context = 4 }, unix.EINVAL},
 		"flags":         {func(c *loopCommand) { c.Flags = 2 }, unix.EINVAL},
+		"long softirq":  {func(c *loopCommand) { c.Batch, c.Context = 4096, loopSoftirq }, unix.ERANGE},
+		"long hardirq":  {func(c *loopCommand) { c.Batch, c.Context = 4096, loopHardirq }, unix.ERANGE},
 		"waiting timer": {func(c *loopCommand) { c.Flags, c.Context = loopWait, loopHardirq }, unix.EINVAL},
 	} {
 		bad := good
