@@ -75,8 +75,8 @@ Where a target is missed:
   unpinning, and none of the mapping, which alone costs about as much as all that io_uring does for them, or more.
 - The kernel has an address for all memory already, its linear map, and a share that happens to lie in one piece could do without a
   mapping of its own. It does not: that address could be written to in a share that is for reading; a driver that runs over the end
-  would be in somebody else's memory, where there now is a page that faults; and one that uses a pointer after the end would hit
-  whoever has the page next, where it now faults.
+  would be in somebody else's memory, where there now is a page that faults; and one that uses a pointer after the end would always hit
+  whoever has the page next, where it now faults once the kernel has forgotten the translation, which it does lazily.
 - A share is a descriptor, so that it can be waited on, sent on and ended by a close, and its end is two calls: DONE and close.
   io_uring's buffers belong to a ring that is there already. That is the rest, most of the difference up to a few MiB.
 - Sizes that take long have few rounds, and whatever else the machine did shows in them. A miss there may be one of the machine's;
