@@ -18,7 +18,7 @@ import (
 func TestWhatNeverSucceedsIsNamed(t *testing.T) {
 	var good [script.NumKinds][maxErrno]int64
 	for k := range good {
-		good[k][0], good[k][unix.ENODEV] = 1, 1
+		good[k][0], good[k][unix.ENODEV] = enoughForks, enoughTries
 	}
 	long := outcome{operations: longStorm, smallKills: 1}
 	if list := neverAnswered(&good, &long); len(list) > 0 {
@@ -33,5 +33,8 @@ func TestWhatNeverSucceedsIsNamed(t *testing.T) {
 	}
 	if list := neverAnswered(&good, &outcome{}); len(list) != 1 {
 		t.Errorf("no child was killed: %q", list)
+	}
+	if list := neverAnswered(new([script.NumKinds][maxErrno]int64), &outcome{}); len(list) > 0 {
+		t.Errorf("nothing was tried: %q", list)
 	}
 }

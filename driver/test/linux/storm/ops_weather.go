@@ -69,6 +69,8 @@ func (l *lane) doReclaim(a *[script.MaxArgs]uint32) syscall.Errno {
 }
 
 // doUnload tries to unload the kit under its drivers: that has to be refused.
+// What descriptors hold is for goneShares of driver/test/linux to see, and after
+// each round for the tally.
 func (l *lane) doUnload(a *[script.MaxArgs]uint32) syscall.Errno {
 	flags := [2]int{unix.O_NONBLOCK, 0}[a[0]]
 	err := patiently(func() error { return unix.DeleteModule("kshm", flags) })
