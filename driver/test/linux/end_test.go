@@ -27,18 +27,16 @@ func TestCloseDuringLateRevoke(t *testing.T) {
 	before, stops := pinsHeld(t), probeCountsNow(t, dev).Stops
 	device := rawOpen(t, "probe")
 	mem := mmap(t, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	_, err := command(t, dev, probeStallEnd, probeCommand{Value: 15_000}, 0)
+	needs(t, !errors.Is(err, kshm.ErrNotSupported), "kprobes, to hold up a driver with")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mustCommand(t, dev, probeStallEnd, probeCommand{}, 0)
 	s, err := rawShare(device, abi.ShareArgs{Size: abi.SizeofShareArgs, Address: addressOf(mem), Length: 4096, Access: abi.AccessRead, Cookie: 31})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = command(t, dev, probeStallEnd, probeCommand{Value: 15_000}, 0)
-	if errors.Is(err, kshm.ErrNotSupported) {
-		unix.Close(s)
-		t.Skip("this kernel has no kprobes to hold up the driver with")
-	} else if err != nil {
-		t.Fatal(err)
-	}
-	defer mustCommand(t, dev, probeStallEnd, probeCommand{}, 0)
 	revoked := make(chan error, 1)
 	go func() {
 		_, err := command(t, dev, probeRevoke, probeCommand{Cookie: 31}, 0)
