@@ -43,7 +43,7 @@ type Options struct {
 	Disks []*os.File
 
 	Memory    int      // MiB; 1024 if 0, 2048 with a debug kernel
-	CPUs      int      // 2 if 0
+	CPUs      int      // 2 if 0, 1 of a debug kernel that is a program
 	HugePages int      // huge pages of the default size, reserved at boot
 	Cmdline   []string // further kernel parameters
 	Accel     Accel    // how to run the processor; found out if empty
@@ -114,6 +114,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.CPUs == 0 {
 		o.CPUs = 2
+		if o.Kernel.UML && o.Kernel.Debug { // it complains of how its own second one starts
+			o.CPUs = 1
+		}
 	}
 	if o.Dir == "" {
 		o.Dir = "/"

@@ -23,7 +23,7 @@ const (
 	mk   = "make --no-print-directory "
 )
 
-var parts = slices.Concat(anywhere, kernels, storms("6.12", 10, 1_000_000, 1000), storms("debug-6.12", 5, 200_000, 400))
+var parts = slices.Concat(anywhere, kernels, storms("6.12", 10, 1_000_000, 1000), storms("debug-uml-7.2", 5, 200_000, 400), storms("debug-6.12", 1, 50_000, 100))
 
 // fuzzSeconds are divided among all fuzzers; the rest of the hour is for
 // building them.

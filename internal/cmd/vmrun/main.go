@@ -130,7 +130,7 @@ func parse(args []string) (*flags, []string, error) {
 		return nil
 	})
 	fs.IntVar(&f.o.Memory, "mem", 0, "memory in `MiB` (default 1024, 2048 with a debug kernel)")
-	fs.IntVar(&f.o.CPUs, "smp", 2, "processors")
+	fs.IntVar(&f.o.CPUs, "smp", 0, "processors (default 2, 1 with a debug kernel that is a program)")
 	fs.IntVar(&f.o.HugePages, "hugepages", 0, "huge pages to reserve")
 	fs.StringVar(&f.log, "log", "", "`file` for the kernel log")
 	fs.DurationVar(&f.timeout, "timeout", 0, "after which the machine is killed (default 15m, 45m with a debug kernel)")

@@ -39,15 +39,14 @@ static void in_timer(struct timer_list *timer)
 
 static void lock_in_interrupt(void)
 {
-	struct timer_list timer;
+	static struct timer_list timer;
 
 	spin_lock(&irq_lock);
 	spin_unlock(&irq_lock);
-	timer_setup_on_stack(&timer, in_timer, 0);
+	timer_setup(&timer, in_timer, 0);
 	mod_timer(&timer, jiffies + 1);
 	msleep(50);
-	del_timer_sync(&timer);
-	destroy_timer_on_stack(&timer);
+	timer_delete_sync(&timer);
 }
 
 static void sleep_in_atomic(void)
