@@ -7,7 +7,7 @@
  * through whatever opens: registering takes all the locks of an mm, and notifiers
  * are called one after the other, so that their waits for drivers would add up.
  */
-#include <linux/mmap_lock.h>
+#include <linux/mm.h>
 #include <linux/rcupdate.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
