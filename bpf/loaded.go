@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -19,10 +20,47 @@ import (
 // processes: "map 7 kshm_arena", "program 9 kshm_kick", "link 3". It takes
 // CAP_SYS_ADMIN.
 func Loaded() ([]string, error) {
+	return loaded(func(ebpf.MapID) bool { return true })
+}
+
+// LoadedBy lists the same of one process: the maps that it has descriptors of,
+// the programs that use its arenas, and their links.
+func LoadedBy(pid int) ([]string, error) {
+	held, err := mapsOf(pid)
+	if err != nil {
+		return nil, err
+	}
+	return loaded(func(id ebpf.MapID) bool { return held[id] })
+}
+
+// mapsOf finds the maps that a process has descriptors of: proc_pid_fdinfo(5).
+func mapsOf(pid int) (map[ebpf.MapID]bool, error) {
+	dir := fmt.Sprintf("/proc/%d/fdinfo", pid)
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("list the maps of process %d: %w", pid, err)
+	}
+	held := map[ebpf.MapID]bool{}
+	for _, f := range files {
+		info, _ := os.ReadFile(filepath.Join(dir, f.Name())) // it may be closed by now
+		for line := range strings.Lines(string(info)) {
+			var id ebpf.MapID
+			if n, _ := fmt.Sscanf(line, "map_id: %d", &id); n == 1 {
+				held[id] = true
+			}
+		}
+	}
+	return held, nil
+}
+
+func loaded(counts func(ebpf.MapID) bool) ([]string, error) {
 	var all []string
 	arenas := map[ebpf.MapID]bool{}
 	id, err := ebpf.MapGetNextID(0)
 	for ; err == nil; id, err = ebpf.MapGetNextID(id) {
+		if !counts(id) {
+			continue
+		}
 		m, err := ebpf.NewMapFromID(id)
 		if err != nil {
 			continue // it has gone meanwhile
@@ -63,7 +101,7 @@ func programsOf(arenas map[ebpf.MapID]bool) (ids map[ebpf.ProgramID]bool, names 
 		}
 		if info, err := p.Info(); err == nil {
 			maps, _ := info.MapIDs()
-			if slices.ContainsFunc(maps, func(m ebpf.MapID) bool { return arenas[m] }) || strings.HasPrefix(info.Name, "kshm_") {
+			if slices.ContainsFunc(maps, func(m ebpf.MapID) bool { return arenas[m] }) {
 				ids[id] = true
 				names = append(names, fmt.Sprintf("program %d %s", id, info.Name))
 			}

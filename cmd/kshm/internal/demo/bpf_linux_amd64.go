@@ -50,7 +50,7 @@ type bpfRun struct {
 	dev    *kshm.Device
 	buf    *kshm.Buffer
 	share  *kshm.Share
-	before []string // what was in the kernel
+	loaded []string // what the share has in the kernel, the program's memory excepted
 }
 
 // DoBPF shows the contract on the running kernel with an eBPF object as the
@@ -92,14 +92,10 @@ func (b *bpfRun) open() error {
 }
 
 func (b *bpfRun) show(ctx context.Context, src *Source) error {
-	var err error
-	if b.before, err = bpf.Loaded(); err != nil {
-		return err
-	}
 	if err := b.begin(src.Size); err != nil {
 		return err
 	}
-	err = b.stream(ctx, src)
+	err := b.stream(ctx, src)
 	if err := errors.Join(err, b.end(ctx)); err != nil {
 		return err
 	}
@@ -121,6 +117,10 @@ func (b *bpfRun) begin(size int64) (err error) {
 		return errors.Join(err, b.buf.Close())
 	}
 	b.r.ShareUS = micros(time.Since(begin))
+	if b.loaded, err = bpf.LoadedBy(os.Getpid()); err != nil {
+		return errors.Join(err, b.share.Close(), b.buf.Close())
+	}
+	b.loaded = slices.DeleteFunc(b.loaded, func(name string) bool { return strings.HasSuffix(name, " kshm_arena") })
 	b.say(3, Kernel, "nothing to pin: the pages belong to the arena's map")
 	b.say(4, Kernel, "programs loaded in %.0f µs; they live as long as the share", b.r.ShareUS)
 	return nil
@@ -196,26 +196,30 @@ func (b *bpfRun) end(ctx context.Context) error {
 	err := b.share.Close()
 	st, statErr := b.share.Stats()
 	b.r.EndReason = st.Reason.String()
-	left, leftErr := b.left(ctx)
-	b.r.LeftAfterDone = left
-	b.say(7, Kernel, "programs stopped and unloaded; SHARE completes: %v; eBPF objects left: %d", st.Reason, left)
-	if left > 0 {
-		err = errors.Join(err, fmt.Errorf("%d eBPF objects of the ended share are still in the kernel", left))
+	still, leftErr := left(ctx, b.loaded)
+	b.r.LeftAfterDone = still
+	b.say(7, Kernel, "programs stopped and unloaded; SHARE completes: %v; eBPF objects left: %d of %d", st.Reason, still, len(b.loaded))
+	if still > 0 {
+		err = errors.Join(err, fmt.Errorf("%d eBPF objects of the ended share are still in the kernel", still))
 	}
 	return errors.Join(err, statErr, leftErr, b.buf.Close())
 }
 
-// left counts the objects in the kernel that were not there before; the kernel
-// frees what nobody holds after a grace period.
-func (b *bpfRun) left(ctx context.Context) (int, error) {
+// left counts which of these objects are in the kernel; it frees what nobody
+// holds after a grace period.
+func left(ctx context.Context, loaded []string) (int, error) {
 	for end := time.Now().Add(familyPatience); ; {
 		now, err := bpf.Loaded()
-		now = slices.DeleteFunc(now, func(name string) bool { return slices.Contains(b.before, name) })
-		if err != nil || len(now) == 0 || time.Now().After(end) || ctx.Err() != nil {
-			return len(now), err
+		still := len(loaded) - len(without(loaded, now))
+		if err != nil || still == 0 || time.Now().After(end) || ctx.Err() != nil {
+			return still, err
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
+}
+
+func without(all, others []string) []string {
+	return slices.DeleteFunc(slices.Clone(all), func(name string) bool { return slices.Contains(others, name) })
 }
 
 // kill is step 8.
@@ -225,14 +229,17 @@ func (b *bpfRun) kill(ctx context.Context) error {
 		return fmt.Errorf("start a child: %w", err)
 	}
 	defer f.close()
-	objects, err := f.expect(ctx, lineShared)
+	if _, err := f.expect(ctx, lineShared); err != nil {
+		return err
+	}
+	loaded, err := bpf.LoadedBy(f.child.Process.Pid)
 	if err != nil {
 		return err
 	}
-	b.say(8, Program, "kill -9 of a child that shares: %s eBPF objects", objects)
+	b.say(8, Program, "kill -9 of a child that shares: %d eBPF objects", len(loaded))
 	f.child.Process.Kill()
 	f.child.Wait()
-	b.r.LeftAfterKill9, err = b.left(ctx)
+	b.r.LeftAfterKill9, err = left(ctx, loaded)
 	b.say(8, Kernel, "the share ends with the child; eBPF objects left: %d", b.r.LeftAfterKill9)
 	if err == nil && b.r.LeftAfterKill9 > 0 {
 		err = fmt.Errorf("%d eBPF objects outlive a program that was killed", b.r.LeftAfterKill9)
@@ -242,10 +249,6 @@ func (b *bpfRun) kill(ctx context.Context) error {
 
 // ShareBPF is the child: it shares, and waits to be killed.
 func ShareBPF() error {
-	before, err := bpf.Loaded()
-	if err != nil {
-		return err
-	}
 	spec, err := sum.Load()
 	if err != nil {
 		return err
@@ -262,11 +265,7 @@ func ShareBPF() error {
 	if err != nil {
 		return err
 	}
-	now, err := bpf.Loaded()
-	if err != nil {
-		return err
-	}
-	fmt.Println(lineShared, len(now)-len(before))
+	fmt.Println(lineShared)
 	_, err = io.Copy(io.Discard, os.Stdin)
 	return errors.Join(err, share.Close())
 }
