@@ -67,7 +67,7 @@ func TestMachinesApart(t *testing.T) {
 	if err := r.Document(&page, "x.svg"); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"--machine uml,qemu", "## All rows, uml", "## All rows, qemu", "| near | ≥ 2 | 3.00 | met |"} {
+	for _, want := range []string{"--machine uml,qemu", "## All rows, uml", "## All rows, qemu", "| near | ≥ 2 | 3.00 | 1 | met |"} {
 		if !strings.Contains(page.String(), want) {
 			t.Errorf("the page lacks %q:\n%s", want, &page)
 		}
