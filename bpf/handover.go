@@ -130,7 +130,7 @@ func Receive(c *net.UnixConn) (*kshm.Device, *ebpf.Collection, error) {
 		return nil, nil, openError("", err)
 	}
 	var m manifest
-	if err = json.Unmarshal(text[:n], &m); err == nil && (flags&(syscall.MSG_TRUNC|syscall.MSG_CTRUNC) != 0 || len(files) != len(m.Maps)+len(m.Programs)+m.Links) {
+	if err = json.Unmarshal(text[:n], &m); err == nil && (flags&(syscall.MSG_TRUNC|syscall.MSG_CTRUNC) != 0 || m.Links < 0 || len(files) != len(m.Maps)+len(m.Programs)+m.Links) {
 		err = errors.New("part of the message is missing")
 	}
 	if err != nil {

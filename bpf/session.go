@@ -241,7 +241,9 @@ func (s *session) quiesce() error {
 }
 
 // patience is how long the end waits for programs that are run by hand, which a
-// grace period does not wait for: the kernel ends their loops before.
+// grace period does not wait for. Where loops have a budget of time, as on 6.18,
+// the kernel ends them before; a loop of millions of turns on an older one may
+// take longer, and End says so.
 var patience = 5 * time.Second
 
 // HeldError says that a program has not given back what it had taken when the

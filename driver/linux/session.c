@@ -157,8 +157,9 @@ static __poll_t session_poll(struct file *file, poll_table *table)
 
 /*
  * Whether this is a program's own close(). Not that of a dying process, whose
- * address space waits once for the ends of all its shares, nor what fput() has
- * put off for a worker, which others need.
+ * address space waits once for the ends of all its shares (later than here if
+ * somebody, a reader of /proc perhaps, looks at it just then), nor what fput()
+ * has put off for a worker, which others need.
  */
 static bool closed_by_program(struct kshm_session *ses)
 {
