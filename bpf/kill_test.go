@@ -44,21 +44,18 @@ func ours(t testing.TB) map[string]bool {
 	return found
 }
 
-// gone waits until nothing of ours is in the kernel but what was before. Other
-// tests may come and go at the same time.
+// gone waits until nothing that is in the kernel now, and was not before, is
+// there any longer. What other tests load meanwhile does not matter.
 func gone(t testing.TB, before map[string]bool) {
 	t.Helper()
-	deadline := time.Now().Add(time.Minute)
-	for {
-		left := ours(t)
-		maps.DeleteFunc(left, func(name string, _ bool) bool { return before[name] })
-		if len(left) == 0 {
-			return
-		}
+	left := ours(t)
+	maps.DeleteFunc(left, func(name string, _ bool) bool { return before[name] })
+	for deadline := time.Now().Add(3 * time.Minute); len(left) > 0; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("left in the kernel: %v", left)
 		}
-		time.Sleep(10 * time.Millisecond)
+		now := ours(t)
+		maps.DeleteFunc(left, func(name string, _ bool) bool { return !now[name] })
 	}
 }
 
