@@ -2,7 +2,8 @@
 /*
  * seam_test.c - NOT FOR USE. For systems that hand a driver a copy of the caller's memory and
  * cannot resolve the caller's handles, such as Wine: the program names a section and an event,
- * and the driver maps and opens those. Any caller could name any section.
+ * and the driver maps and opens those. Any caller could name any section. And for systems that
+ * cancel requests which have completed, such as Wine.
  */
 #include "kit.h"
 #include "seam_test.h"
@@ -101,3 +102,53 @@ NTSTATUS KshmReferenceEvent(PKSHM_BODY Body, const struct kshm_share_args *Args)
 	ZwClose(event);
 	return status;
 }
+
+/*
+ * Wine orders a cancellation by the address of the request. A request that completes before
+ * the order arrives is freed, and the order takes whatever request lies there by then, be it
+ * another program's. So a request that has completed stays where it is, without a cancel
+ * routine, until KSHM_KEPT more have. Wine hands out orders and requests in their order, one
+ * after the other: by then it has handed out whatever was on its way, as long as fewer
+ * requests than that are on their way at once.
+ */
+#define KSHM_KEPT 1024
+
+typedef VOID(FASTCALL *KSHM_COMPLETE)(PIRP Irp, CCHAR Boost);
+
+/* By the linker's --wrap the kit calls the first instead of the import, which is the second. */
+extern const KSHM_COMPLETE __wrap___imp_IofCompleteRequest;
+extern const KSHM_COMPLETE __real___imp_IofCompleteRequest;
+
+static PVOID volatile KshmKept[KSHM_KEPT];
+static volatile LONG KshmKeeps;
+
+/* In place of Wine's own completion routine, which it has at its only driver's location. */
+static NTSTATUS NTAPI KshmKeep(PDEVICE_OBJECT Device, PIRP Irp, PVOID Routine)
+{
+	PVOID context = Irp->Tail.Overlay.DriverContext[2];
+	NTSTATUS status = ((PIO_COMPLETION_ROUTINE)Routine)(Device, Irp, context);
+	ULONG slot;
+	PIRP oldest;
+
+	if (status == STATUS_MORE_PROCESSING_REQUIRED)
+		return status; /* nobody has been told its address yet; the caller frees it */
+	slot = (ULONG)InterlockedIncrement(&KshmKeeps) % KSHM_KEPT;
+	oldest = InterlockedExchangePointer(&KshmKept[slot], Irp);
+	if (oldest != NULL)
+		__real___imp_IofCompleteRequest(oldest, IO_NO_INCREMENT); /* frees it */
+	return STATUS_MORE_PROCESSING_REQUIRED;
+}
+
+static VOID FASTCALL KshmTestComplete(PIRP Irp, CCHAR Boost)
+{
+	PIO_STACK_LOCATION stack = IoGetCurrentIrpStackLocation(Irp);
+
+	if (stack->CompletionRoutine != NULL) {
+		Irp->Tail.Overlay.DriverContext[2] = stack->Context; /* the kit uses 0 and 1 */
+		stack->Context = (PVOID)stack->CompletionRoutine;
+		stack->CompletionRoutine = KshmKeep;
+	}
+	__real___imp_IofCompleteRequest(Irp, Boost);
+}
+
+const KSHM_COMPLETE __wrap___imp_IofCompleteRequest = KshmTestComplete;
