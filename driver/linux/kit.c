@@ -2,13 +2,13 @@
 /* What drivers call, and what of it must be put off to a calmer context. */
 #include "internal.h"
 
-/*
- * Any context, NMI included: has poke_work() look at the bits. What was stored
- * before, that somebody is inside the gate for one, is seen by whoever sees the
- * bit: the barrier pairs with the full one of test_and_clear_bit() there.
- */
+/* Any context, NMI included: has poke_work() look at the bits. */
 static void poke(struct kshm_session *ses, int bit)
 {
+	/*
+	 * Pairs with the full barrier of test_and_clear_bit() in poke_work(): who
+	 * sees the bit sees that somebody is inside the gate, and why it shuts.
+	 */
 	smp_mb__before_atomic();
 	set_bit(KSHM_POKED, &ses->poke);
 	set_bit(bit, &ses->poke);
