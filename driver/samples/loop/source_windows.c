@@ -62,13 +62,15 @@ static BOOLEAN LoopOne(PLOOP_SOURCE Source)
 }
 
 /*
- * Some records, published after the last of a batch or when there can be no more. FALSE when
- * there is nothing more to do. IRQL <= DISPATCH_LEVEL.
+ * Some records, published after the last of a batch, when there is no space and before the
+ * source stops: what counts as produced is there to be seen. FALSE when there is nothing more to
+ * do. IRQL <= DISPATCH_LEVEL.
  */
 static BOOLEAN LoopStep(PLOOP_SOURCE Source)
 {
 	ULONG count = SECTION / Source->What.size, stuck = 0;
 	int wake = 0;
+	BOOLEAN more;
 	KIRQL irql;
 
 	KeAcquireSpinLock(Source->Lock, &irql);
@@ -78,15 +80,16 @@ static BOOLEAN LoopStep(PLOOP_SOURCE Source)
 		else
 			Source->Left--;
 	} while (!stuck && Source->Left > 0 && count-- > 1);
-	if (stuck || Source->Left == 0) {
+	more = Source->Next < Source->What.records && NT_SUCCESS(Source->Status) &&
+	       !KshmEnding(Source->Share) && KshmNanoseconds() < Source->Deadline;
+	if (stuck || Source->Left == 0 || !more) {
 		wake = kshm_producer_flush(Source->Producer);
 		Source->Left = Source->What.batch;
 	}
 	KeReleaseSpinLock(Source->Lock, irql);
 	if (wake)
 		KshmNotify(Source->Share);
-	return Source->Next < Source->What.records && NT_SUCCESS(Source->Status) &&
-	       !KshmEnding(Source->Share) && KshmNanoseconds() < Source->Deadline;
+	return more;
 }
 
 static VOID NTAPI LoopDpc(PKDPC Dpc, PVOID Context, PVOID Unused1, PVOID Unused2)

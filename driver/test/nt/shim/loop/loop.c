@@ -278,17 +278,20 @@ static void test_sources(const struct loop_produce *what)
 	rows++;
 }
 
-/* The share ends under sources that wait for space: they give up, and its end waits for them.
+/*
+ * The share ends under sources that wait for space, or drop: they give up, and its end waits for
+ * them.
  */
-static void test_end(bool corrupt)
+static void test_end(ULONG context, bool corrupt)
 {
 	struct kshm_ring_control *control = (void *)(memory->user + MADE * STRIDE);
 	struct loop_produce what = good;
 	struct nt_req *req;
 	int i;
 
-	what.flags = LOOP_WAIT;
-	what.records = 1000000;
+	what.context = context;
+	what.flags = context == LOOP_TASK ? LOOP_WAIT : 0;
+	what.records = 1ull << 40;
 	share(1, &req);
 	for (i = 0; i < CALLERS; i++)
 		start(i, &what);
@@ -306,6 +309,30 @@ static void test_end(bool corrupt)
 		      callers[i].status == STATUS_NOT_FOUND || /* began too late */
 		      (corrupt && callers[i].status == STATUS_DATA_ERROR));
 	}
+	rows++;
+}
+
+/* What a source counts as produced is published, wherever in a batch the end meets it. */
+static void test_published(ULONG context)
+{
+	struct loop_produce what = good;
+	struct kshm_consumer from;
+	struct seen seen = {0};
+	struct nt_req *req;
+
+	what.records = 1ull << 40;
+	what.batch = LOOP_MAX_BATCH;
+	what.context = context;
+	share(1, &req);
+	kshm_consumer_init(&from, memory->user, &table[MADE], 0);
+	start(0, &what);
+	while (seen.records[0] == 0)
+		look(&from, what.size, &seen);
+	done(req, KSHM_END_DONE);
+	pthread_join(callers[0].thread, NULL);
+	look(&from, what.size, &seen);
+	CHECK(callers[0].status == STATUS_SUCCESS);
+	CHECK(callers[0].result.produced == seen.records[0]);
 	rows++;
 }
 
@@ -346,8 +373,12 @@ int main(int argc, char **argv)
 	what.context = LOOP_SOFTIRQ;
 	test_sources(&what);
 	for (i = 0; i < 20; i++) {
-		test_end(false);
-		test_end(true);
+		test_end(LOOP_TASK, false);
+		test_end(LOOP_TASK, true);
+		test_end(LOOP_SOFTIRQ, false);
+		test_end(LOOP_SOFTIRQ, true);
+		test_published(LOOP_TASK);
+		test_published(LOOP_SOFTIRQ);
 	}
 	nt_close(file);
 	settle();
