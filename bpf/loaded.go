@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -79,15 +81,26 @@ func loaded(counts func(ebpf.MapID) bool) ([]string, error) {
 		return nil, err
 	}
 	all = append(all, names...)
+	links, err := linksOf(programs)
+	for tries := 0; errors.Is(err, syscall.EAGAIN) && tries < 1000; tries++ { // somebody makes one just now
+		time.Sleep(time.Millisecond)
+		links, err = linksOf(programs)
+	}
+	all = append(all, links...)
+	slices.Sort(all)
+	return all, err
+}
+
+// linksOf finds the links of these programs.
+func linksOf(programs map[ebpf.ProgramID]bool) (names []string, err error) {
 	links := new(link.Iterator)
 	defer links.Close()
 	for links.Next() {
 		if info, err := links.Link.Info(); err == nil && programs[info.Program] {
-			all = append(all, fmt.Sprintf("link %d", info.ID))
+			names = append(names, fmt.Sprintf("link %d", info.ID))
 		}
 	}
-	slices.Sort(all)
-	return all, links.Err()
+	return names, links.Err()
 }
 
 // programsOf finds the programs that use one of the arenas.
