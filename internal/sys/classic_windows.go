@@ -5,7 +5,6 @@ package sys
 import (
 	"fmt"
 	"io"
-	"sync"
 
 	"golang.org/x/sys/windows"
 
@@ -20,22 +19,23 @@ const MaxClassic = 1<<32 - 4096
 
 // classic is what a share has that was made with a driver's own codes.
 type classic struct {
-	turn  *sync.Mutex    // the device's
-	done  uint32         // the code
-	over  windows.Handle // event: the request has completed; 0 without an event
-	event windows.Handle // the driver's, or 0
+	device *Device
+	done   uint32         // the code
+	over   windows.Handle // event: the request has completed; 0 without an event
+	event  windows.Handle // the driver's, or 0
 }
 
 // ShareClassic offers mem to a driver of the classic recipe: share is the code
 // that pends, with mem as its out-buffer and nothing else, done the code that
 // ends it, on the same handle. It names no share, so a device has one at a time,
-// and none is made while a DONE is under way. event is 0, or the handle of an auto-reset event
-// that the driver sets; a share with one holds a thread.
+// none is made while a DONE is under way, and DONE is for the latest alone.
+// event is 0, or the handle of an auto-reset event that the driver sets; a share
+// with one holds a thread.
 func (d *Device) ShareClassic(mem []byte, share, done uint32, event uintptr) (*Share, error) {
 	if uint64(len(mem)) > MaxClassic {
 		return nil, fmt.Errorf("%w: %d bytes, a request takes at most %d", ErrRange, len(mem), uint64(MaxClassic))
 	}
-	c := &classic{turn: &d.turn, done: done, event: windows.Handle(event)}
+	c := &classic{device: d, done: done, event: windows.Handle(event)}
 	if event != 0 {
 		var err error
 		if c.over, err = windows.CreateEvent(nil, 1, 0, nil); err != nil {
@@ -44,6 +44,9 @@ func (d *Device) ShareClassic(mem []byte, share, done uint32, event uintptr) (*S
 	}
 	d.turn.Lock()
 	r, err := d.shares.issue(d.handle, share, c.over, nil, nil, mem)
+	if err == nil {
+		d.current = r
+	}
 	d.turn.Unlock()
 	if err != nil {
 		windows.CloseHandle(c.over)
@@ -54,6 +57,20 @@ func (d *Device) ShareClassic(mem []byte, share, done uint32, event uintptr) (*S
 		s.access |= abi.AccessWrite
 	}
 	return s, nil
+}
+
+// doneClassic ends the share, and no other: the request of an older one that the
+// driver ended may seem to pend still, when DONE would end the share after it.
+func (s *Share) doneClassic() (uint32, error) {
+	d := s.classic.device
+	d.turn.Lock()
+	defer d.turn.Unlock()
+	if d.current != s.request {
+		s.Cancel()
+		<-s.request.done
+		return reasonOf(s.request.status), nil
+	}
+	return s.finish(s.classic.done, nil)
 }
 
 // nextClassic waits for the driver's event, or for the end.

@@ -24,6 +24,7 @@ type Device struct {
 	// stand in line behind it.
 	shares, waits *issuer
 	turn          sync.Mutex // of SHARE and DONE of the classic recipe
+	current       *request   // of the latest classic share, guarded by turn
 
 	most atomic.Pointer[limits] // once Info has asked for them
 	live atomic.Int64           // shares

@@ -41,12 +41,14 @@ func (s *Share) command() *abi.ShareCmd {
 // Done ends the share and says with which reason it has ended. Both requests,
 // DONE and the share, have completed when it returns.
 func (s *Share) Done() (uint32, error) {
-	code, in := uint32(abi.CtlDone), bytesOf(s.command())
 	if s.classic != nil {
-		s.classic.turn.Lock()
-		defer s.classic.turn.Unlock()
-		code, in = s.classic.done, nil
+		return s.doneClassic()
 	}
+	return s.finish(abi.CtlDone, bytesOf(s.command()))
+}
+
+// finish sends DONE, unless the share has ended.
+func (s *Share) finish(code uint32, in []byte) (uint32, error) {
 	if s.request.ended() {
 		return reasonOf(s.request.status), nil
 	}
@@ -58,6 +60,9 @@ func (s *Share) Done() (uint32, error) {
 		s.handle.cancel(s.request)
 	}
 	<-s.request.done
+	if s.request.status != windows.STATUS_CANCELLED {
+		err = nil // it had ended, which its port tells later than the driver
+	}
 	return reasonOf(s.request.status), err
 }
 
