@@ -62,9 +62,9 @@ static BOOLEAN LoopOne(PLOOP_SOURCE Source)
 }
 
 /*
- * Some records, published after the last of a batch, when there is no space and before the
- * source stops: what counts as produced is there to be seen. FALSE when there is nothing more to
- * do. IRQL <= DISPATCH_LEVEL.
+ * Some records, published after the last of a batch, when there is no space and
+ * before the source stops: what counts as produced is there to be seen. FALSE
+ * when there is nothing more to do. IRQL <= DISPATCH_LEVEL.
  */
 static BOOLEAN LoopStep(PLOOP_SOURCE Source)
 {

@@ -279,8 +279,8 @@ static void test_sources(const struct loop_produce *what)
 }
 
 /*
- * The share ends under sources that wait for space, or drop: they give up, and its end waits for
- * them.
+ * The share ends under sources that wait for space, or drop: they give up, and
+ * its end waits for them.
  */
 static void test_end(ULONG context, bool corrupt)
 {
