@@ -164,7 +164,8 @@ KDEFERRED_ROUTINE KshmNotifyDpc;
 
 /*
  * The seam. seam_nt.c is the shipped one. seam_test.c maps a named section instead of the MDL,
- * for systems that hand the driver a copy of the memory, and is never shipped.
+ * for systems that hand the driver a copy of the memory, and is never shipped. KshmCallerEnding
+ * of kshm_kit.h is of the seam as well.
  */
 extern const ULONG KshmSeamTail; /* bytes that may follow the arguments of SHARE */
 NTSTATUS KshmMap(PKSHM_BODY Body, const struct kshm_share_args *Args);

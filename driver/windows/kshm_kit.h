@@ -83,7 +83,8 @@ typedef struct _KSHM_DRIVER {
 	VOID (*Work)(PKSHM_SHARE Share);
 	/*
 	 * The share ends: once, after the last Kick and Work. When it returns, the driver has
-	 * no timer, DPC, interrupt or thread left that would call KshmEnter or KshmNotify.
+	 * no timer, DPC, interrupt or thread left that would call KshmEnter, or KshmNotify
+	 * outside of a bracket.
 	 */
 	VOID (*Stop)(PKSHM_SHARE Share, enum kshm_reason Reason);
 	/*
@@ -114,6 +115,13 @@ VOID KshmExit(PKSHM_SHARE Share);
 
 /* The end has begun: Kick and Work should return soon. Any IRQL. */
 BOOLEAN KshmEnding(PKSHM_SHARE Share);
+
+/*
+ * The calling thread is being killed, and its program waits for it: a Control that takes long
+ * should return soon. In the caller's thread; PASSIVE_LEVEL.
+ */
+_IRQL_requires_(PASSIVE_LEVEL)
+BOOLEAN KshmCallerEnding(VOID);
 
 /* Raises an event for the program. Any IRQL; above DISPATCH_LEVEL a DPC does the waking. */
 VOID KshmNotify(PKSHM_SHARE Share);

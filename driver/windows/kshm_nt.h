@@ -43,8 +43,12 @@
 /* The import thunk: the headers' ExEventObjectType has one level of indirection too many. */
 extern POBJECT_TYPE **__imp_ExEventObjectType;
 #define KSHM_EVENT_TYPE (**__imp_ExEventObjectType)
+/* Likewise the function, for what the headers have inline looks like no array to the compiler. */
+extern PETHREAD(NTAPI *__imp_PsGetCurrentThread)(VOID);
+#define KSHM_THIS_THREAD (__imp_PsGetCurrentThread())
 #else
 #define KSHM_EVENT_TYPE (*ExEventObjectType)
+#define KSHM_THIS_THREAD PsGetCurrentThread()
 #endif
 
 #ifndef _NTIFS_
@@ -56,6 +60,7 @@ NTKERNELAPI NTSTATUS NTAPI ObOpenObjectByPointer(PVOID Object, ULONG Attributes,
 						 PACCESS_STATE State, ACCESS_MASK Access,
 						 POBJECT_TYPE Type, KPROCESSOR_MODE Mode,
 						 PHANDLE Handle);
+NTKERNELAPI BOOLEAN NTAPI PsIsThreadTerminating(PETHREAD Thread);
 NTSYSAPI NTSTATUS NTAPI ZwSetSecurityObject(HANDLE Handle, SECURITY_INFORMATION What,
 					    PSECURITY_DESCRIPTOR Descriptor);
 #endif

@@ -32,6 +32,11 @@ VOID KshmUnmap(PKSHM_BODY Body)
 	UNREFERENCED_PARAMETER(Body);
 }
 
+BOOLEAN KshmCallerEnding(VOID)
+{
+	return PsIsThreadTerminating(KSHM_THIS_THREAD);
+}
+
 /* In the caller's process: the handle means nothing in any other. */
 NTSTATUS KshmReferenceEvent(PKSHM_BODY Body, const struct kshm_share_args *Args)
 {

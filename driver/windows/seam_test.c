@@ -103,6 +103,12 @@ NTSTATUS KshmReferenceEvent(PKSHM_BODY Body, const struct kshm_share_args *Args)
 	return status;
 }
 
+/* Wine has no word for it. */
+BOOLEAN KshmCallerEnding(VOID)
+{
+	return FALSE;
+}
+
 /*
  * Wine orders a cancellation by the address of the request. A request that completes before
  * the order arrives is freed, and the order takes whatever request lies there by then, be it

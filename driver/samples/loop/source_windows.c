@@ -20,6 +20,7 @@ typedef struct _LOOP_SOURCE {
 	ULONG Left; /* records of this batch */
 	NTSTATUS Status;
 	BOOLEAN More; /* what the DPC says */
+	BOOLEAN Last; /* this step, since the caller's thread is being killed */
 	KEVENT Over;
 } LOOP_SOURCE, *PLOOP_SOURCE;
 
@@ -81,7 +82,8 @@ static BOOLEAN LoopStep(PLOOP_SOURCE Source)
 			Source->Left--;
 	} while (!stuck && Source->Left > 0 && count-- > 1);
 	more = Source->Next < Source->What.records && NT_SUCCESS(Source->Status) &&
-	       !KshmEnding(Source->Share) && KshmNanoseconds() < Source->Deadline;
+	       !Source->Last && !KshmEnding(Source->Share) &&
+	       KshmNanoseconds() < Source->Deadline;
 	if (stuck || Source->Left == 0 || !more) {
 		wake = kshm_producer_flush(Source->Producer);
 		Source->Left = Source->What.batch;
@@ -111,6 +113,7 @@ static VOID LoopRunDpcs(PLOOP_SOURCE Source)
 	KeInitializeEvent(&Source->Over, SynchronizationEvent, FALSE);
 	KeInitializeDpc(&dpc, LoopDpc, Source);
 	do {
+		Source->Last = KshmCallerEnding();
 		KeInsertQueueDpc(&dpc, NULL, NULL);
 		KeWaitForSingleObject(&Source->Over, Executive, KernelMode, FALSE, NULL);
 	} while (Source->More);
@@ -158,8 +161,9 @@ NTSTATUS LoopProduce(PKSHM_SHARE Share, const struct loop_produce *What,
 	if (What->context == LOOP_SOFTIRQ)
 		LoopRunDpcs(&source);
 	else
-		while (LoopStep(&source))
-			;
+		do {
+			source.Last = KshmCallerEnding();
+		} while (LoopStep(&source));
 	RtlZeroMemory(Result, sizeof(*Result));
 	Result->produced = source.Produced;
 	Result->dropped = source.Dropped;

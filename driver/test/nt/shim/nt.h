@@ -20,6 +20,7 @@ struct nt_cpu {
 	struct nt_proc *proc;
 	const char *name;
 	uint64_t random;
+	_Atomic bool killed;
 };
 extern __thread struct nt_cpu *nt_me;
 

@@ -237,6 +237,16 @@ HANDLE PsGetCurrentProcessId(void)
 	return nt_me->proc->pid;
 }
 
+PETHREAD PsGetCurrentThread(void)
+{
+	return nt_me;
+}
+
+BOOLEAN PsIsThreadTerminating(PETHREAD thread)
+{
+	return thread->killed;
+}
+
 NTSTATUS PsSetCreateProcessNotifyRoutine(CREATE_PROCESS_NOTIFY *routine, BOOLEAN remove)
 {
 	nt_require(PASSIVE_LEVEL, __func__);

@@ -339,6 +339,8 @@ NTSTATUS ObReferenceObjectByHandle(HANDLE handle, ACCESS_MASK access, POBJECT_TY
 				   KPROCESSOR_MODE mode, PVOID *object, PVOID information);
 void ObDereferenceObject(PVOID object);
 HANDLE PsGetCurrentProcessId(void);
+typedef struct nt_cpu *PETHREAD;
+PETHREAD PsGetCurrentThread(void);
 #define ZwCurrentProcess() ((HANDLE) - 1)
 typedef VOID CREATE_PROCESS_NOTIFY(HANDLE parent, HANDLE process, BOOLEAN create);
 NTSTATUS PsSetCreateProcessNotifyRoutine(CREATE_PROCESS_NOTIFY *routine, BOOLEAN remove);

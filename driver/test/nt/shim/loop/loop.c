@@ -336,6 +336,32 @@ static void test_published(ULONG context)
 	rows++;
 }
 
+/* A program is killed in the midst of it: its thread comes back, long before the deadline. */
+static void test_killed(ULONG context)
+{
+	struct loop_produce what = good;
+	struct kshm_consumer from;
+	struct seen seen = {0};
+	struct nt_req *req;
+
+	what.context = context;
+	what.flags = context == LOOP_TASK ? LOOP_WAIT : 0;
+	what.records = 1ull << 40;
+	share(1, &req);
+	kshm_consumer_init(&from, memory->user, &table[MADE], 0);
+	start(0, &what);
+	while (seen.records[0] == 0)
+		look(&from, what.size, &seen);
+	callers[0].cpu.killed = true;
+	pthread_join(callers[0].thread, NULL);
+	look(&from, what.size, &seen);
+	CHECK(callers[0].status == STATUS_SUCCESS);
+	CHECK(callers[0].result.produced == seen.records[0]);
+	CHECK(callers[0].result.ns < LOOP_SECONDS * 1000000000ull);
+	done(req, KSHM_END_DONE);
+	rows++;
+}
+
 static void on_fault(int signal, siginfo_t *info, void *context)
 {
 	(void)signal;
@@ -380,6 +406,8 @@ int main(int argc, char **argv)
 		test_published(LOOP_TASK);
 		test_published(LOOP_SOFTIRQ);
 	}
+	test_killed(LOOP_TASK);
+	test_killed(LOOP_SOFTIRQ);
 	nt_close(file);
 	settle();
 	nt_unload();
