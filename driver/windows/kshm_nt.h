@@ -43,7 +43,7 @@
 /* The import thunk: the headers' ExEventObjectType has one level of indirection too many. */
 extern POBJECT_TYPE **__imp_ExEventObjectType;
 #define KSHM_EVENT_TYPE (**__imp_ExEventObjectType)
-/* Likewise the function, for what the headers have inline looks like no array to the compiler. */
+/* Likewise the function: the headers' inline one looks like no array to the compiler. */
 extern PETHREAD(NTAPI *__imp_PsGetCurrentThread)(VOID);
 #define KSHM_THIS_THREAD (__imp_PsGetCurrentThread())
 #else
