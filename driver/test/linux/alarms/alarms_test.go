@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -32,32 +33,36 @@ type boot struct {
 	notice error // what is wrong with the run, or nil
 }
 
-// KASAN says only once what it finds, unless told otherwise; lockdep says only
-// once and is silent after a report of KASAN: it comes first. A bug that ends
-// the machine has a boot of its own.
+// survived are the bugs after which every debug kernel goes on. KASAN says only
+// once what it finds, unless told otherwise; lockdep says only once and is silent
+// after a report of KASAN: it comes first.
+var survived = []bug{
+	{"rcu-unprotected", `WARNING: suspicious RCU usage`},
+	{"lock-inversion", `WARNING: possible circular locking dependency detected`},
+	{"sleep-in-atomic", `BUG: sleeping function called from invalid context`},
+	{"use-after-free", `BUG: KASAN: slab-use-after-free in use_after_free`},
+	{"out-of-bounds", `BUG: KASAN: slab-out-of-bounds in out_of_bounds`},
+	{"vmalloc-out-of-bounds", `BUG: KASAN: vmalloc-out-of-bounds in vmalloc_out_of_bounds`},
+	{"double-free", `BUG: KASAN: double-free in `},
+	{"shift", `UBSAN: shift-out-of-bounds`},
+	{"bounds", `UBSAN: array-index-out-of-bounds`},
+	{"bool", `UBSAN: invalid-load`},
+	{"refcount", `refcount_t: decrement hit 0`},
+	{"free-active-timer", `ODEBUG: free active .* object type: timer_list`},
+	{"free-active-work", `ODEBUG: free active .* object type: work_struct`},
+	{"call-rcu-twice", `ODEBUG: activate active .* object type: rcu_head`},
+	{"free-page-write", `pagealloc: (?:memory corruption|single bit error)`},
+	{"hung-task", `INFO: task commit:\d+ blocked for more than`},
+}
+
+// A bug that ends the machine has a boot of its own.
 var boots = map[string][]boot{
 	"debug-6.12": {
 		{"none", nil, nil},
-		{"many", []bug{
-			{"rcu-unprotected", `WARNING: suspicious RCU usage`},
-			{"lock-inversion", `WARNING: possible circular locking dependency detected`},
-			{"sleep-in-atomic", `BUG: sleeping function called from invalid context`},
-			{"use-after-free", `BUG: KASAN: slab-use-after-free in use_after_free`},
-			{"out-of-bounds", `BUG: KASAN: slab-out-of-bounds in out_of_bounds`},
-			{"vmalloc-out-of-bounds", `BUG: KASAN: vmalloc-out-of-bounds in vmalloc_out_of_bounds`},
-			{"double-free", `BUG: KASAN: double-free in `},
-			{"shift", `UBSAN: shift-out-of-bounds`},
-			{"bounds", `UBSAN: array-index-out-of-bounds`},
-			{"bool", `UBSAN: invalid-load`},
-			{"refcount", `refcount_t: decrement hit 0`},
-			{"free-active-timer", `ODEBUG: free active .* object type: timer_list`},
-			{"free-active-work", `ODEBUG: free active .* object type: work_struct`},
-			{"call-rcu-twice", `ODEBUG: activate active .* object type: rcu_head`},
+		{"many", slices.Concat(survived, []bug{
 			{"processor-unprotected", `BUG: using smp_processor_id\(\) in preemptible`},
-			{"free-page-write", `pagealloc: (?:memory corruption|single bit error)`},
-			{"hung-task", `INFO: task commit:\d+ blocked for more than`},
 			{"soft-lockup", `BUG: soft lockup`},
-		}, vm.ErrSplat},
+		}), vm.ErrSplat},
 		{"interrupt", []bug{{"lock-in-interrupt", `WARNING: inconsistent lock state`}}, vm.ErrSplat},
 		{"leak", []bug{{"leak", ``}}, vm.ErrMemoryLeak},
 		{"leaks not looked for", []bug{{"kmemleak-off", ``}}, vm.ErrMemoryLeak},
@@ -70,24 +75,7 @@ var boots = map[string][]boot{
 	// finds nothing there.
 	"debug-uml-7.2": {
 		{"none", nil, nil},
-		{"many", []bug{
-			{"rcu-unprotected", `WARNING: suspicious RCU usage`},
-			{"lock-inversion", `WARNING: possible circular locking dependency detected`},
-			{"sleep-in-atomic", `BUG: sleeping function called from invalid context`},
-			{"use-after-free", `BUG: KASAN: slab-use-after-free in use_after_free`},
-			{"out-of-bounds", `BUG: KASAN: slab-out-of-bounds in out_of_bounds`},
-			{"vmalloc-out-of-bounds", `BUG: KASAN: vmalloc-out-of-bounds in vmalloc_out_of_bounds`},
-			{"double-free", `BUG: KASAN: double-free in `},
-			{"shift", `UBSAN: shift-out-of-bounds`},
-			{"bounds", `UBSAN: array-index-out-of-bounds`},
-			{"bool", `UBSAN: invalid-load`},
-			{"refcount", `refcount_t: decrement hit 0`},
-			{"free-active-timer", `ODEBUG: free active .* object type: timer_list`},
-			{"free-active-work", `ODEBUG: free active .* object type: work_struct`},
-			{"call-rcu-twice", `ODEBUG: activate active .* object type: rcu_head`},
-			{"free-page-write", `pagealloc: (?:memory corruption|single bit error)`},
-			{"hung-task", `INFO: task commit:\d+ blocked for more than`},
-		}, vm.ErrSplat},
+		{"many", survived, vm.ErrSplat},
 		{"interrupt", []bug{{"lock-in-interrupt", `WARNING: inconsistent lock state`}}, vm.ErrSplat},
 		{"leaks not looked for", []bug{{"kmemleak-off", ``}}, vm.ErrMemoryLeak},
 		{"list", []bug{{"list", `list_add corruption`}}, vm.ErrPanic},
