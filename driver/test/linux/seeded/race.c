@@ -7,10 +7,12 @@
 #include "seeded.h"
 
 #define SECONDS 8
+#define WORDS 64
+#define PASSES 100
 
 static struct {
 	unsigned long count;
-	unsigned long data;
+	unsigned long data[WORDS];
 	int flag;
 } shared;
 
@@ -28,21 +30,29 @@ static int count(void *unused)
 	return 0;
 }
 
-/* The bug: flag, written without a barrier, may be seen before data. */
+/*
+ * The bug: flag, written without a barrier, may be seen before data. KCSAN holds
+ * a store back until the function returns, and looks at it with each further
+ * access, so there have to be some while the consumer is at work.
+ */
 static noinline void publish(unsigned long n)
 {
-	shared.data = n;
+	for (int i = 0; i < WORDS; i++)
+		shared.data[i] = n;
 	WRITE_ONCE(shared.flag, 1);
+	while (READ_ONCE(shared.flag) && !kthread_should_stop())
+		cpu_relax();
 }
 
 static noinline void consume(void)
 {
 	/* Pairs with nothing: see publish(). */
-	if (smp_load_acquire(&shared.flag)) {
-		shared.data++;
-		/* Pairs with the load in publisher(). */
-		smp_store_release(&shared.flag, 0);
-	}
+	if (!smp_load_acquire(&shared.flag))
+		return;
+	for (int i = 0; i < PASSES * WORDS; i++)
+		shared.data[i % WORDS]++;
+	/* Pairs with the load in publisher(). */
+	smp_store_release(&shared.flag, 0);
 }
 
 static int publisher(void *unused)
