@@ -2,9 +2,10 @@
 /*
  * loop.bpf.c - the loop driver as eBPF programs. A kick sends each record of
  * every TO_KERNEL ring back through the ring of the CPU that it runs on; one
- * that does not fit there it drops. In a share without rings it answers: the
- * first word is the question, the second becomes its complement. loop_produce
- * makes records of its own, as many as it is told.
+ * that does not fit there it drops, and one that takes longer to copy than the
+ * kernel lets a loop run. In a share without rings it answers: the first word
+ * is the question, the second becomes its complement. loop_produce makes
+ * records of its own, as many as it is told.
  */
 #include "../../bpf/kshm.bpf.h"
 #include "../../bpf/kshm_loop.bpf.h"
@@ -66,10 +67,8 @@ KSHM_INLINE int loop_echo(struct kshm_slot *s, struct kshm_input *in)
 	kshm_input_awake(in);
 	while (KSHM_MAY(from = kshm_input_next(in))) {
 		to = kshm_reserve(s, in->length);
-		if (!to)
+		if (!to || kshm_copy(to, from, (in->length + 7) / 8))
 			kshm_drop(s);
-		else if (kshm_copy(to, from, (in->length + 7) / 8))
-			return 0;
 		else
 			kshm_commit(s, in->length);
 		kshm_input_release(in);
