@@ -174,19 +174,21 @@ test-shrinker: build/vmrun ## seeded bugs that a storm finds, and shrinks to a s
 # tests, in which they must find nothing.
 # They do not trace system calls, have no disk, and want their memory themselves.
 DEBUG_TESTS := -v -timeout 60m -skip '^Test(CallsAreCounted|NoSystemCallInSteadyState|FileOnDisk|Gibibyte|MovableMemory)$$' ./driver/test/linux
-.PHONY: test-debug test-kcsan test-faults modules-debug-6.12 modules-kcsan-6.12
-test-debug: modules-debug-6.12 build/vmrun ## memory, locks, contexts: the tests in a kernel that checks them
-	KSHM_ALARMS=debug-6.12 go test -count=1 -v -timeout 60m ./driver/test/linux/alarms
-	KSHM_ROWS=1 $(call in,debug-6.12) $(DEBUG_TESTS)
+DEBUG_KERNELS := debug-uml-7.2 debug-6.12 kcsan-6.12
+.PHONY: test-debug test-kcsan test-faults $(DEBUG_KERNELS:%=modules-%) $(DEBUG_KERNELS:%=alarms-%) $(DEBUG_KERNELS:%=rows-%)
+test-debug: alarms-debug-6.12 rows-debug-6.12 ## memory, locks, contexts: the tests in a kernel that checks them
+test-kcsan: alarms-kcsan-6.12 rows-kcsan-6.12 ## data races: the tests in a kernel that looks for them
 
-test-kcsan: modules-kcsan-6.12 build/vmrun ## data races: the tests in a kernel that looks for them
-	KSHM_ALARMS=kcsan-6.12 go test -count=1 -v -timeout 60m ./driver/test/linux/alarms
-	KSHM_ROWS=1 $(call in,kcsan-6.12) $(DEBUG_TESTS)
+$(DEBUG_KERNELS:%=alarms-%): alarms-%: modules-%
+	KSHM_ALARMS=$* go test -count=1 -v -timeout 60m ./driver/test/linux/alarms
+
+$(DEBUG_KERNELS:%=rows-%): rows-%: modules-% build/vmrun
+	KSHM_ROWS=1 $(call in,$*) $(DEBUG_TESTS)
 
 test-faults: modules-debug-6.12 build/vmrun ## every call, made to fail at each point of its way
 	$(call in,debug-6.12) -v -timeout 60m ./driver/test/linux -run '^TestFaults$$' -faults
 
-modules-debug-6.12 modules-kcsan-6.12: modules-%:
+$(DEBUG_KERNELS:%=modules-%): modules-%:
 	$(WITH) perl qemu -- $(DEPS) build-module -strict -kernel $* $(MODULES)
 
 .PHONY: drivers

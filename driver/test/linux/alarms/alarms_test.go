@@ -71,12 +71,12 @@ var boots = map[string][]boot{
 		{"page", []bug{{"page-refcount", `VM_BUG_ON_PAGE|BUG: Bad page`}}, vm.ErrPanic},
 		{"page table", []bug{{"page-table", `kernel BUG at mm/page_table_check.c`}}, vm.ErrPanic},
 	},
-	// One processor, no preemption, no page tables of the hardware's; kmemleak
-	// finds nothing there.
+	// One processor, no preemption, no page tables of the hardware's.
 	"debug-uml-7.2": {
 		{"none", nil, nil},
 		{"many", survived, vm.ErrSplat},
 		{"interrupt", []bug{{"lock-in-interrupt", `WARNING: inconsistent lock state`}}, vm.ErrSplat},
+		{"leak", []bug{{"leak", ``}}, vm.ErrMemoryLeak},
 		{"leaks not looked for", []bug{{"kmemleak-off", ``}}, vm.ErrMemoryLeak},
 		{"list", []bug{{"list", `list_add corruption`}}, vm.ErrPanic},
 		{"vmap", []bug{{"vmap-after-unmap", `BUG: KASAN: .* in vmap_after_unmap`}}, vm.ErrSplat},
