@@ -172,8 +172,9 @@ test-shrinker: build/vmrun ## seeded bugs that a storm finds, and shrinks to a s
 # Kernels made to find bugs, compiled from source once, which takes an hour:
 # first the bugs of a broken module, each of which they must find, and then the
 # tests, in which they must find nothing.
-# They do not trace system calls, have no disk, and want their memory themselves.
-DEBUG_TESTS := -v -timeout 60m -skip '^Test(CallsAreCounted|NoSystemCallInSteadyState|FileOnDisk|Gibibyte|MovableMemory)$$' ./driver/test/linux
+# They do not trace system calls, have neither a disk nor kprobes, and want their
+# memory themselves.
+DEBUG_TESTS := -v -timeout 60m -skip '^Test(CallsAreCounted|NoSystemCallInSteadyState|FileOnDisk|Gibibyte|MovableMemory|CloseDuringLateRevoke)$$' ./driver/test/linux
 DEBUG_KERNELS := debug-uml-7.2 debug-6.12 kcsan-6.12
 .PHONY: test-debug test-kcsan test-faults $(DEBUG_KERNELS:%=modules-%) $(DEBUG_KERNELS:%=alarms-%) $(DEBUG_KERNELS:%=rows-%)
 test-debug: alarms-debug-6.12 rows-debug-6.12 ## memory, locks, contexts: the tests in a kernel that checks them
@@ -207,7 +208,6 @@ in-wine: windows-clients
 	go build -o build/winerun ./internal/cmd/winerun
 	GOOS=windows go test -tags kernel,kshm_test_section -count=1 -timeout 10m -exec "$(CURDIR)/build/winerun -drivers $(CURDIR)/build/windows" ./driver/test/windows ./internal/sys
 
-# PARTS names some of them; see "go run ./internal/cmd/testfull -list".
 # Rung 5: eBPF on the running kernel, where rights and version allow: else the
 # tests say in one line what is missing. A kernel that has no arenas says so.
 .PHONY: test-bpf
@@ -228,6 +228,7 @@ windows-files: windows-clients ## what driver/test/windows/checklist.ps1 takes t
 	GOOS=windows GOARCH=386 go build -o build/windows/kshm32.exe ./cmd/kshm
 	GOOS=windows go test -c -tags kernel -o build/windows/kit.test.exe ./driver/test/windows
 
+# PARTS names some of them; see "go run ./internal/cmd/testfull -list".
 test-full: ## rung 6: the long forms, part by part; what has passed stays passed
 	go run ./internal/cmd/testfull -run '$(PARTS)'
 

