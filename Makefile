@@ -23,6 +23,8 @@ COMPILERS := cc mingw osslsigncode
 
 STATICCHECK = $(shell go tool -n -modfile=go.tool.mod staticcheck)
 
+VERBOSE   := # -v tells what each test has to say
+
 FUZZTIME  = $(if $(FUZZSECONDS),$(shell expr $(FUZZSECONDS) / $(words $(FUZZERS)))s,30s)
 FUZZERS   = $(shell grep -rEo --include=*_test.go --exclude-dir=build '^func Fuzz[A-Za-z0-9_]*' . | sed 's,/[^/]*:func ,:,')
 
@@ -184,7 +186,7 @@ $(DEBUG_KERNELS:%=alarms-%): alarms-%: modules-%
 	KSHM_ALARMS=$* go test -count=1 -v -timeout 60m ./driver/test/linux/alarms
 
 $(DEBUG_KERNELS:%=rows-%): rows-%: modules-% build/vmrun
-	KSHM_ROWS=1 $(call in,$*) $(DEBUG_TESTS)
+	KSHM_ROWS=1 $(call in,$*,-timeout 58m) $(DEBUG_TESTS)
 
 test-faults: modules-debug-6.12 build/vmrun ## every call, made to fail at each point of its way
 	$(call in,debug-6.12) -v -timeout 60m ./driver/test/linux -run '^TestFaults$$' -faults
@@ -206,7 +208,7 @@ test-windows: ## rung 4: the Windows drivers and the Go client, in Wine
 in-wine: windows-clients
 	GOOS=windows go build -tags kshm_test_section -o build/windows/kshm.exe ./cmd/kshm
 	go build -o build/winerun ./internal/cmd/winerun
-	GOOS=windows go test -tags kernel,kshm_test_section -count=1 -timeout 10m -exec "$(CURDIR)/build/winerun -drivers $(CURDIR)/build/windows" ./driver/test/windows ./internal/sys
+	GOOS=windows go test $(VERBOSE) -tags kernel,kshm_test_section -count=1 -timeout 10m -exec "$(CURDIR)/build/winerun -drivers $(CURDIR)/build/windows" ./driver/test/windows ./internal/sys
 
 # Rung 5: eBPF on the running kernel, where rights and version allow: else the
 # tests say in one line what is missing. A kernel that has no arenas says so.
@@ -265,7 +267,7 @@ fuzz: ## fuzz what reads bytes of another side: FUZZTIME=30s each, or FUZZSECOND
 	$(foreach f,$(FUZZERS),$(call run-fuzzer,$(f)))
 
 define run-fuzzer
-go test -run '^$$' -fuzz '^$(lastword $(subst :, ,$(1)))$$' -fuzztime $(FUZZTIME) $(firstword $(subst :, ,$(1)))
+go test $(VERBOSE) -run '^$$' -fuzz '^$(lastword $(subst :, ,$(1)))$$' -fuzztime $(FUZZTIME) $(firstword $(subst :, ,$(1)))
 
 endef
 

@@ -8,6 +8,7 @@ import (
 	"embed"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -110,9 +111,9 @@ func ReadyKernel(k BuiltKernel) string {
 }
 
 // EnsureKernel makes sure that k is built, which may take an hour, and returns
-// its folder. work, if not "", is where to build it, and is left as it is, so
-// that a build that was cut short can go on. Errors and concurrent calls are
-// as with Ensure.
+// its folder. A build that was cut short goes on where it was. work, if not "",
+// is where to build it, and is left as it is. Errors and concurrent calls are as
+// with Ensure.
 func EnsureKernel(ctx context.Context, w io.Writer, k BuiltKernel, work string) (string, error) {
 	if dir := ReadyKernel(k); dir != "" {
 		return dir, nil
@@ -139,12 +140,12 @@ func EnsureKernel(ctx context.Context, w io.Writer, k BuiltKernel, work string) 
 }
 
 func buildKernel(ctx context.Context, w io.Writer, root string, k BuiltKernel, work string) error {
-	if work == "" {
+	own := work == ""
+	if own {
 		var err error
-		if work, err = os.MkdirTemp(root, "."+k.Name+".work-*"); err != nil {
+		if work, err = workFolder(root, k); err != nil {
 			return err
 		}
-		defer os.RemoveAll(work)
 	}
 	m, err := newKernelMake(ctx, w, k, work)
 	if err != nil {
@@ -166,7 +167,28 @@ func buildKernel(ctx context.Context, w io.Writer, root string, k BuiltKernel, w
 	if err := stampKernel(tmp, k); err != nil {
 		return err
 	}
-	return replace(tmp, filepath.Join(root, k.Name))
+	if err := replace(tmp, filepath.Join(root, k.Name)); err != nil || !own {
+		return err
+	}
+	return os.RemoveAll(work)
+}
+
+// workFolder makes the folder for objects of k, if it is not there from an
+// earlier try, and removes those of tries at what k was before. The caller has
+// k's lock.
+func workFolder(root string, k BuiltKernel) (string, error) {
+	digest, err := k.digest()
+	if err != nil {
+		return "", err
+	}
+	work := filepath.Join(root, fmt.Sprintf(".%s.work-%.12s", k.Name, digest))
+	old, err := filepath.Glob(filepath.Join(root, "."+k.Name+".work-*"))
+	for _, dir := range old {
+		if dir != work {
+			err = errors.Join(err, os.RemoveAll(dir))
+		}
+	}
+	return work, errors.Join(err, os.MkdirAll(work, 0o755))
 }
 
 func stampKernel(dir string, k BuiltKernel) error {

@@ -53,6 +53,35 @@ func TestDigestOfKernelKnowsItsConfig(t *testing.T) {
 	}
 }
 
+// A build that was cut short goes on, unless it would be of something else now.
+func TestWorkFolder(t *testing.T) {
+	k, _ := LookupKernel("debug-6.12")
+	root := t.TempDir()
+	stale := filepath.Join(root, ".debug-6.12.work-0123456789ab")
+	other := filepath.Join(root, ".kcsan-6.12.work-0123456789ab")
+	for _, dir := range []string{stale, other} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first, err := workFolder(root, k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	object := filepath.Join(first, "object")
+	if err := os.WriteFile(object, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := workFolder(root, k); err != nil || again != first {
+		t.Errorf("%s, %v; want %s again", again, err, first)
+	}
+	for name, want := range map[string]bool{object: true, other: true, stale: false} {
+		if _, err := os.Stat(name); (err == nil) != want {
+			t.Errorf("%s: %v; want it to be there: %v", name, err, want)
+		}
+	}
+}
+
 func TestMergeConfig(t *testing.T) {
 	base := "# title\nCONFIG_A=y\n# CONFIG_B is not set\nCONFIG_C=\"x\"\nCONFIG_AB=y\n"
 	fragment := "# why\nCONFIG_A=n\nCONFIG_B=y\nCONFIG_D=12\nCONFIG_A=m\n# CONFIG_AB is not set\n"

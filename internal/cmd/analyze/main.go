@@ -62,6 +62,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 	left, stale := exceptions.apply(found)
+	fmt.Printf("testfull: operations=%d reports=%d\n", len(analyzers)*flag.NArg(), len(left))
 	for _, f := range left {
 		fmt.Println(f)
 	}
@@ -75,12 +76,14 @@ func run(ctx context.Context) error {
 	return nil
 }
 
+var analyzers = []func(*tree, context.Context, []string) ([]finding, error){(*tree).sparse, (*tree).clang, (*tree).coccinelle}
+
 // analyze has every analyzer look at the modules in dirs.
 func analyze(ctx context.Context, dirs []string, out string) ([]finding, error) {
 	t := &tree{out: out}
 	var all []finding
-	for _, look := range []func(context.Context, []string) ([]finding, error){t.sparse, t.clang, t.coccinelle} {
-		found, err := look(ctx, dirs)
+	for _, look := range analyzers {
+		found, err := look(t, ctx, dirs)
 		if err != nil {
 			return nil, err
 		}

@@ -24,7 +24,7 @@ func buildKernels(ctx context.Context, args []string) error {
 		fmt.Fprintf(fs.Output(), "usage: deps kernel [-work FOLDER] NAME...\nNAME is one of %s\n", strings.Join(names, ", "))
 		fs.PrintDefaults()
 	}
-	work := fs.String("work", "", "`folder` to build in and to leave as it is, so that a later run can go on; for one kernel")
+	work := fs.String("work", "", "`folder` to build in and to leave as it is; for one kernel")
 	if err := fs.Parse(args); err != nil {
 		return errUsage
 	}

@@ -23,7 +23,7 @@ const (
 	mk   = "make --no-print-directory "
 )
 
-var parts = slices.Concat(anywhere, kernels, storms("6.12", 10, 1_000_000, 1000), storms("debug-uml-7.2", 5, 200_000, 400), storms("debug-6.12", 1, 50_000, 100))
+var parts = slices.Concat(anywhere, build("debug-uml-7.2", "uml-7.2", "debug-6.12", "kcsan-6.12"), kernels, storms("6.12", 10, 1_000_000, 1000), storms("debug-uml-7.2", 5, 200_000, 400), storms("debug-6.12", 1, 50_000, 100))
 
 // fuzzSeconds are divided among all fuzzers; the rest of the hour is for
 // building them.
@@ -41,8 +41,20 @@ var anywhere = []part{
 	{"bpf/2", "", time.Hour, test + "-run '^TestKill$' ./bpf -kills 500", bpfTests},
 	{"bpf/3", "", time.Hour, test + "-run '^TestKill$' ./bpf -kills 500 # again", bpfTests},
 	{"bpf-tests", "this one, 6.1", time.Hour, test + "./bpf && " + mk + "test-bpf", bpfTests},
-	{"windows", "Wine", time.Hour, mk + "test-windows", sources{}},
-	{"fuzz", "", time.Hour, fmt.Sprintf("%sfuzz FUZZSECONDS=%d", mk, fuzzSeconds), sources{}},
+	{"windows", "Wine", time.Hour, mk + "test-windows VERBOSE=-v", sources{}},
+	{"fuzz", "", time.Hour, fmt.Sprintf("%sfuzz VERBOSE=-v FUZZSECONDS=%d", mk, fuzzSeconds), sources{}},
+}
+
+// build are the kernels that nobody has built. They come before what needs them,
+// which would build them too, but then in its own hour.
+func build(names ...string) (list []part) {
+	for _, name := range names {
+		list = append(list, part{
+			Name: "build-" + name, Kernel: name, Limit: time.Hour, sources: sources{Inputs: []string{"."}}.and(tools),
+			Command: fmt.Sprintf("go run ./internal/cmd/deps kernel %s && echo testfull: operations=1", name),
+		})
+	}
+	return list
 }
 
 // kernels are the tests of the modules, on each kernel that there is.

@@ -36,6 +36,29 @@ func TestPartsAreWellFormed(t *testing.T) {
 	}
 }
 
+// says matches commands that tell what they did: tests that go test -v lists,
+// and programs that print a line for it.
+var says = regexp.MustCompile(`go test [^\n]*-v |build/storm|go run ./proof|go run ./internal/cmd/analyze|testfull: operations`)
+
+// A part that says nothing can only fail.
+func TestPartsSayWhatTheyDid(t *testing.T) {
+	for _, p := range parts {
+		command := p.Command
+		if strings.HasPrefix(command, mk) {
+			dry := exec.Command("sh", "-c", strings.Replace(command, "make", "make --dry-run", 1))
+			dry.Dir = "../../.."
+			out, err := dry.Output()
+			if err != nil {
+				t.Fatalf("%s: %v", command, err)
+			}
+			command = string(out)
+		}
+		if !says.MatchString(command) {
+			t.Errorf("%s: nothing that it runs says what it did:\n%s", p.Name, command)
+		}
+	}
+}
+
 func runPart(t *testing.T, p part) row {
 	t.Helper()
 	p.Name = "part"
