@@ -166,29 +166,11 @@ func callsToUser(t *testing.T, records uint64) (int64, error) {
 	return int64(calls + st.Kicks + st.Events), err
 }
 
-// linger has the loop driver look for a while before it sleeps.
-func linger(t *testing.T, microseconds string) {
-	t.Helper()
-	const name = "/sys/module/kshm_loop/parameters/linger_us"
-	before, err := os.ReadFile(name)
-	if err == nil {
-		err = os.WriteFile(name, []byte(microseconds), 0)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := os.WriteFile(name, before, 0); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
 // callsToKernel counts the calls of a thread that produces. The driver sleeps
 // if this machine gives the program no time for a while; the call that wakes it
 // is no call of the steady state. It must be one for each such wake.
 func callsToKernel(t *testing.T, records uint64) (int64, error) {
-	linger(t, "1000")
+	setParameter(t, "kshm_loop", "linger_us", 1000) // the driver looks for a while before it sleeps
 	dev := open(t, "loop")
 	var l ring.Layout
 	g := add(t, &l, ring.ToKernel, 1, 1<<20)
