@@ -61,7 +61,7 @@ func qemuCommand(ctx context.Context, dir string, accel Accel, o Options) *exec.
 		"-chardev", "stdio,id=log,signal=off", "-serial", "chardev:log",
 		"-chardev", "file,id=wire,path=/dev/fd/3", "-serial", "chardev:wire",
 		"-kernel", o.Kernel.Image, "-initrd", "/dev/fd/4",
-		"-append", strings.Join(kernelParameters(o), " "),
+		"-append", strings.Join(kernelParameters(accel, o), " "),
 	}
 	args = append(append(args, board.args...), diskArgs(len(o.Disks))...)
 	args = append(args, accelArgs(accel, o.Kernel.Arch)...)
@@ -95,15 +95,19 @@ func accelArgs(a Accel, arch string) []string {
 }
 
 // kernelParameters lists the kernel command line. An oops ends the machine,
-// because what runs after one proves nothing. A busy host may keep the machine
-// from ticking for a while, which no_timer_check puts up with.
-func kernelParameters(o Options) []string {
+// because what runs after one proves nothing. A busy host may keep a machine that
+// it emulates from running for a while, half a minute at times, which is not to be
+// taken for a processor that is stuck; no_timer_check puts up with it at boot.
+func kernelParameters(accel Accel, o Options) []string {
 	p := append([]string{"quiet", "panic=-1", "oops=panic", "cryptomgr.notests"}, boards[o.Kernel.Arch].parameters...)
 	if o.Kernel.Arch == "amd64" {
 		p = append(p, clockParameters()...)
 	}
-	if o.Kernel.Debug { // slow: on a busy host it is taken for stuck
-		p = append(p, "rcupdate.rcu_cpu_stall_timeout=300", "watchdog_thresh=60", "page_poison=1")
+	if accel != KVM {
+		p = append(p, "rcupdate.rcu_cpu_stall_timeout=300", "watchdog_thresh=60")
+	}
+	if o.Kernel.Debug {
+		p = append(p, "page_poison=1")
 	}
 	if o.HugePages > 0 {
 		p = append(p, fmt.Sprintf("hugepages=%d", o.HugePages))
