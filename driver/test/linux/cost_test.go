@@ -30,7 +30,7 @@ func TestShareDoesNotGrow(t *testing.T) {
 		rounds = 10_000 // slow, and it need not add up to be seen
 	}
 	took := shareMany(t, device, mem, rounds)
-	t.Logf("%d rounds of SHARE, DONE and close: %.1f µs each", rounds, float64(took.Microseconds())/rounds)
+	t.Logf("%d rounds of SHARE, DONE and close: %.1f µs each", rounds, float64(took.Microseconds())/float64(rounds))
 	if n := pinsHeld(t) - pins; n != 0 {
 		t.Errorf("%d pages more are pinned", n)
 	}
