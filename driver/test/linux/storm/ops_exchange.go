@@ -5,6 +5,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"syscall"
 	"unsafe"
 
@@ -16,7 +17,7 @@ import (
 
 // doExchange shares memory that nobody else touches, and holds the driver to
 // all that is promised to a program that keeps to the rules: bytes go both ways,
-// DONE ends the share, and afterwards nothing is pinned.
+// events arrive, DONE ends the share, and afterwards nothing is pinned.
 func (l *lane) doExchange(a *[script.MaxArgs]uint32) syscall.Errno {
 	device := l.devices[0].Load() // the probe's, which stays
 	cookie := 1<<40 | uint64(l.place.Process)<<8 | uint64(l.place.Lane)
@@ -35,6 +36,7 @@ func (l *lane) doExchange(a *[script.MaxArgs]uint32) syscall.Errno {
 	if l.tell(device, probePoke, 0) && l.private[at] != ^value {
 		l.fault("the driver wrote %d, the program sees %d", ^value, l.private[at])
 	}
+	l.wake(device, int32(fd), a[1]%3)
 	reason, err := l.command(int32(fd), abi.IoctlDone)
 	if err != 0 || reason != abi.EndDone {
 		l.fault("DONE answers %d, %v", reason, err)
@@ -55,4 +57,44 @@ func (l *lane) tell(device int32, code, room uint32) bool {
 		l.fault("code %d of the probe: %v", code, err)
 	}
 	return err == 0
+}
+
+// wake holds the driver to its events: that of its answer to a kick, and one of
+// its own, from any context. A driver of the storm may be wrong about a kick
+// that comes after an event of its own, so the kick comes first.
+func (l *lane) wake(device, fd int32, context uint32) {
+	raw(unix.SYS_FCNTL, uintptr(fd), unix.F_SETFL, unix.O_RDWR|unix.O_NONBLOCK)
+	l.hear(fd, "a kick", func() bool {
+		_, err := l.command(fd, abi.IoctlKick)
+		if err != 0 && err != unix.ESHUTDOWN {
+			l.fault("KICK answers %v", err)
+		}
+		return err == 0
+	})
+	l.hear(fd, "an event of the driver's own", func() bool {
+		l.probe.Value, l.probe.Context = 1, context
+		return l.tell(device, probeNotify, 0)
+	})
+}
+
+// hear wants poll and read to tell of what raise causes, if that succeeds. A
+// lane that still knows the descriptor's number may have read it away: then
+// again, since so much bad luck does not come three times.
+func (l *lane) hear(fd int32, what string, raise func() bool) {
+	var n int
+	var err syscall.Errno
+	for range 3 {
+		if !raise() {
+			return
+		}
+		l.poll, l.timeout = unix.PollFd{Fd: fd, Events: unix.POLLIN}, unix.Timespec{}
+		raw6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&l.poll)), 1, uintptr(unsafe.Pointer(&l.timeout)), 0, 0, 0)
+		clear(l.buffer[:8])
+		n, err = raw(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&l.buffer)), 8)
+		events := binary.NativeEndian.Uint64(l.buffer[:])
+		if l.poll.Revents&unix.POLLIN != 0 && err == 0 && (n == 0 || events > 0) { // 0: the share is over
+			return
+		}
+	}
+	l.fault("poll and read tell nothing of %s: %#x, and %d bytes, %v", what, l.poll.Revents, n, err)
 }
