@@ -21,6 +21,7 @@ type board struct {
 	stop    atomic.Uint32 // lanes end after their operation
 	claimed atomic.Uint32 // somebody writes the finding
 	finding finding
+	effects [numEffects]triedOnBoard
 	procs   [script.MaxProcs]procState
 }
 
@@ -40,6 +41,7 @@ type laneState struct {
 	tid          atomic.Int32
 	progress     atomic.Uint32 // of its small child, in calls
 	shared       atomic.Uint32 // by its small child, how often
+	heir         atomic.Uint32 // number of the latest that has done its part
 	begun, ended atomic.Uint64 // operations
 	op           script.Op     // the one that has begun
 }

@@ -42,11 +42,13 @@ type lane struct {
 	rights  [unix.SizeofCmsghdr + 8]byte
 	buffer  [4096]byte
 	calls   [maxCalls]call
+	heirEnv [2]*byte
 }
 
 func newLane(p *process, number uint32, next func() (script.Op, bool)) (*lane, error) {
 	l := &lane{process: p, place: p.place, state: &p.state.lanes[number], next: next}
 	l.place.Lane = number
+	l.heirEnv = heirEnvironment(l.place)
 	var err error
 	l.private, err = unix.Mmap(-1, 0, privatePages*pageSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
 	return l, err

@@ -129,7 +129,9 @@ func (r *round) join(state *procState, p uint32, pid int) {
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
-	setFile(cgroup+"/cgroup.procs", fmt.Sprint(pid))
+	if err := setFile(cgroup+"/cgroup.procs", fmt.Sprint(pid)); err != unix.ESRCH {
+		r.board.effects[joined].note(err)
+	}
 }
 
 // exited reports whether a child has ended, and leaves it to be reaped.

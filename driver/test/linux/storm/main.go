@@ -38,8 +38,11 @@ func playChild() bool {
 		}
 		return true
 	}
-	if os.Getenv(heirVariable) != "" {
-		playHeir()
+	if text := os.Getenv(heirVariable); text != "" {
+		if err := playHeir(text); err != nil {
+			fmt.Fprintln(os.Stderr, "storm: heir:", err)
+			os.Exit(70)
+		}
 		return true
 	}
 	return false

@@ -24,6 +24,7 @@ const (
 	cgroupRoot = "/sys/fs/cgroup"
 	cgroup     = cgroupRoot + "/storm" // of the ordinary processes
 	parameters = "/sys/module/kshm/parameters/"
+	cpuFile    = "/sys/devices/system/cpu/cpu1/online"
 )
 
 // setFile writes a file of the kernel's; a kernel without it has no such weather.
@@ -40,20 +41,33 @@ func setFile(path, value string) syscall.Errno {
 }
 
 func (l *lane) doCPU(a *[script.MaxArgs]uint32) syscall.Errno {
-	return setFile("/sys/devices/system/cpu/cpu1/online", strconv.Itoa(int(a[0])))
+	was := strings.TrimSpace(text(cpuFile))
+	want := strconv.Itoa(int(a[0]))
+	err := setFile(cpuFile, want)
+	if want != was { // else nothing changes
+		l.board.effects[[2]effect{cpuGone, cpuBack}[a[0]]].note(err)
+	}
+	return err
 }
 
 func (l *lane) doMemory(a *[script.MaxArgs]uint32) syscall.Errno {
-	return setFile(cgroup+"/memory.max", [5]string{"max", "max", "max", "200M", "64M"}[a[0]])
+	if a[0] < 3 {
+		return setFile(cgroup+"/memory.max", "max")
+	}
+	return l.board.effects[memoryTight].note(squeeze("memory", [2]int{1 << 20, 64 << 10}[a[0]-3]))
 }
 
 func (l *lane) doTasks(a *[script.MaxArgs]uint32) syscall.Errno {
-	limit := "max"
-	if a[0] == 1 { // hardly more than there are
-		now, _ := strconv.Atoi(strings.TrimSpace(text(cgroup + "/pids.current")))
-		limit = strconv.Itoa(now + 1)
+	if a[0] != 1 {
+		return setFile(cgroup+"/pids.max", "max")
 	}
-	return setFile(cgroup+"/pids.max", limit)
+	return l.board.effects[tasksTight].note(squeeze("pids", 1))
+}
+
+// squeeze leaves the ordinary processes hardly more than they have.
+func squeeze(what string, more int) syscall.Errno {
+	now, _ := strconv.Atoi(strings.TrimSpace(text(cgroup + "/" + what + ".current")))
+	return setFile(cgroup+"/"+what+".max", strconv.Itoa(now+more))
 }
 
 func (l *lane) doReclaim(a *[script.MaxArgs]uint32) syscall.Errno {
@@ -63,7 +77,12 @@ func (l *lane) doReclaim(a *[script.MaxArgs]uint32) syscall.Errno {
 	case 1:
 		return setFile("/proc/sys/vm/compact_memory", "1")
 	case 2:
-		return setFile(cgroup+"/memory.reclaim", "4M")
+		err := setFile(cgroup+"/memory.reclaim", "4M")
+		if err == unix.EAGAIN { // reclaimed, though not as much
+			l.board.effects[reclaimed].note(0)
+			return err
+		}
+		return l.board.effects[reclaimed].note(err)
 	}
 	return setFile("/proc/sys/vm/drop_caches", "1")
 }
@@ -129,14 +148,18 @@ func (l *lane) doRest(a *[script.MaxArgs]uint32) syscall.Errno {
 	return 0
 }
 
-// clearSky undoes whatever weather a process left behind.
-func clearSky() error {
-	setFile("/sys/devices/system/cpu/cpu1/online", "1")
-	setFile(cgroup+"/memory.max", "max")
-	setFile(cgroup+"/pids.max", "max")
+func clearCaps() {
 	for _, c := range caps {
 		setFile(parameters+c[0], c[1])
 	}
+}
+
+// clearSky undoes whatever weather a process left behind.
+func clearSky() error {
+	setFile(cpuFile, "1")
+	setFile(cgroup+"/memory.max", "max")
+	setFile(cgroup+"/pids.max", "max")
+	clearCaps()
 	for _, name := range reloadable {
 		if _, err := os.Stat("/sys/module/" + name); err == nil {
 			continue

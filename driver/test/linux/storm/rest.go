@@ -5,12 +5,14 @@
 package main
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"os"
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 	"unsafe"
 
@@ -144,8 +146,10 @@ func settle(before tally, patience time.Duration) ([]string, error) {
 	}
 }
 
-// memlockIsWhole shares all that RLIMIT_MEMLOCK gives a user, and a page more.
-func memlockIsWhole() error {
+// limitsAreWhole shares as both users of the storm all that one of them may, and
+// a page more. Meanwhile one share is all that a user may have, so that what an
+// earlier one has not given back is missing.
+func limitsAreWhole() error {
 	if err := unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: memlock, Max: memlock}); err != nil {
 		return err
 	}
@@ -159,19 +163,38 @@ func memlockIsWhole() error {
 		return err
 	}
 	defer unix.Munmap(mem)
-	// One thread becomes somebody else.
+	defer clearCaps()
+	// The module's cap comes first, and is all that there is for root.
+	for _, u := range []struct {
+		who   uintptr
+		cap   int
+		above syscall.Errno
+	}{{0, memlock, unix.EUSERS}, {nobody, memlock + pageSize, unix.EDQUOT}} {
+		if err := cmp.Or(setFile(parameters+"max_user_shares", "1"), setFile(parameters+"max_user_bytes", strconv.Itoa(u.cap))); err != 0 {
+			return fmt.Errorf("caps of the kit: %w", err)
+		}
+		if err := limitIsWhole(int32(fd), mem, u.who, u.above); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// limitIsWhole has one thread become somebody, and share memlock bytes, and then
+// one more.
+func limitIsWhole(fd int32, mem []byte, who uintptr, above syscall.Errno) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	raw(unix.SYS_SETRESUID, nobody, nobody, ^uintptr(0))
+	raw(unix.SYS_SETRESUID, who, who, ^uintptr(0))
 	defer raw(unix.SYS_SETRESUID, 0, 0, ^uintptr(0))
-	for length, want := range map[uint64]error{memlock: nil, memlock + 1: unix.EDQUOT} {
-		a := abi.ShareArgs{Size: abi.SizeofShareArgs, Address: uint64(uintptr(unsafe.Pointer(&mem[0]))), Length: length, Access: abi.AccessRead}
-		s, errno := ioctl(int32(fd), abi.IoctlShare, unsafe.Pointer(&a))
+	for extra, want := range []syscall.Errno{0, above} {
+		a := abi.ShareArgs{Size: abi.SizeofShareArgs, Address: uint64(uintptr(unsafe.Pointer(&mem[0]))), Length: uint64(memlock + extra), Access: abi.AccessRead}
+		s, errno := ioctl(fd, abi.IoctlShare, unsafe.Pointer(&a))
 		if errno == 0 {
 			unix.Close(s)
 		}
-		if errno == 0 && want != nil || errno != 0 && errno != want {
-			return fmt.Errorf("a share of %d bytes, with RLIMIT_MEMLOCK %d and nothing in use: %v", length, memlock, errno)
+		if errno != want {
+			return fmt.Errorf("a share of %d bytes by user %d, who may have %d and has nothing: %d (%v)", a.Length, who, memlock, int(errno), errno)
 		}
 	}
 	return nil

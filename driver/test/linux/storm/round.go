@@ -72,13 +72,13 @@ func (r *round) play() (o outcome, err error) {
 	if err := r.end(); err != nil {
 		return o, err
 	}
-	r.count(&o)
+	o.wrong = append(o.wrong, r.count(&o)...)
 	if f := r.board.found(); f != "" {
 		o.wrong = append(o.wrong, f)
 	}
 	left, err := settle(before, r.settleTime)
 	o.leaks = int64(len(left))
-	if lerr := memlockIsWhole(); err == nil && lerr != nil && len(left) == 0 {
+	if lerr := limitsAreWhole(); err == nil && lerr != nil && len(left) == 0 {
 		left = append(left, lerr.Error())
 		o.leaks++
 	}
@@ -188,8 +188,9 @@ func (r *round) end() error {
 	return clearSky()
 }
 
-// count adds up what has been done.
-func (r *round) count(o *outcome) {
+// count adds up what has been done, and lists what never was.
+func (r *round) count(o *outcome) (list []string) {
+	var answers [script.NumKinds][maxErrno]int64
 	o.operations, o.kills = int64(r.retired), r.killed
 	for p := range r.board.procs {
 		s := &r.board.procs[p]
@@ -197,10 +198,19 @@ func (r *round) count(o *outcome) {
 		o.earlyKills += int64(s.early.Load())
 		for k := range s.answers {
 			for e := range s.answers[k] {
+				answers[k][e] += int64(s.answers[k][e].Load())
 				r.answers[k][e] += int64(s.answers[k][e].Load())
 			}
 		}
 	}
+	for e := range r.effects {
+		r.effects[e].times += int64(r.board.effects[e].times.Load())
+		r.effects[e].done += int64(r.board.effects[e].done.Load())
+	}
+	for _, name := range neverOf(mustGoOn, &answers, enoughRound) {
+		list = append(list, "in a whole round, nothing of this has succeeded: "+name)
+	}
+	return list
 }
 
 // record makes a script of what the lanes have done.

@@ -59,6 +59,13 @@ func fork(calls *[maxCalls]call, again bool, parent *laneState) (uintptr, syscal
 
 const noCall = ^uintptr(0)
 
+// howExec is the small child that turns into an heir, and heirCalls is how many
+// calls it has made if it does not.
+const (
+	howExec   = 6
+	heirCalls = 5
+)
+
 // doFork makes a small child that shares memory of its own, kills it when it has
 // made so many calls, and waits for its end.
 func (l *lane) doFork(a *[script.MaxArgs]uint32) syscall.Errno {
@@ -68,6 +75,9 @@ func (l *lane) doFork(a *[script.MaxArgs]uint32) syscall.Errno {
 	pid, err := fork(&l.calls, a[3] == 1, l.state)
 	if err != 0 {
 		return err
+	}
+	if a[3] == howExec && a[4] > 0 { // else within exec, or before
+		l.awaitHeir(pid)
 	}
 	for tries := 0; l.state.progress.Load() < a[4] && tries < 10_000; tries++ {
 		raw(unix.SYS_SCHED_YIELD, 0, 0, 0)
@@ -109,6 +119,7 @@ func (l *lane) prepare(a *[script.MaxArgs]uint32) {
 	// Whose parent dies first must not stay, and the storm sees to the rest.
 	mortal := call{unix.SYS_PRCTL, [3]uintptr{unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0}, 0}
 	end := call{nr: noCall}
+	mute := call{unix.SYS_CLOSE, [3]uintptr{2}, 0} // when the weather lets Go make no thread
 	switch a[3] {
 	case 0, 4, 5:
 		l.calls = [maxCalls]call{mortal, share, on(abi.IoctlKick, 2), share, end}
@@ -118,8 +129,8 @@ func (l *lane) prepare(a *[script.MaxArgs]uint32) {
 		l.calls = [maxCalls]call{mortal, on(abi.IoctlKick, 0), share, on(abi.IoctlDone, 0), end}
 	case 3:
 		l.calls = [maxCalls]call{mortal, share, {unix.SYS_EXIT_GROUP, [3]uintptr{}, 0}, end}
-	case 6: // the share's memory goes with the program, its descriptor stays
-		l.calls = [maxCalls]call{mortal, share, {unix.SYS_FCNTL, [3]uintptr{0, unix.F_SETFD, 0}, 2}, l.heir(), end}
+	case howExec: // the share's memory goes with the program, its descriptor stays
+		l.calls = [maxCalls]call{mortal, share, {unix.SYS_DUP3, [3]uintptr{0, heirFD, 0}, 2}, mute, l.heir(), end}
 	case 7: // a share whose memory goes first, and an exec of nothing
 		l.calls = [maxCalls]call{mortal, share, {unix.SYS_MUNMAP, [3]uintptr{areaAt(a[0]), 2 * pageSize, 0}, 0}, {unix.SYS_EXECVE, [3]uintptr{}, 0}, share, end}
 	}

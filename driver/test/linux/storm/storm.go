@@ -38,6 +38,7 @@ type storm struct {
 	journal    *journal
 	slab       [2]int64 // KB, when caches were warm, and now
 	answers    [script.NumKinds][maxErrno]int64
+	effects    [numEffects]tried
 	shares     uint64 // that the probe had seen before
 }
 
@@ -65,9 +66,7 @@ func (s *storm) prepare() (err error) {
 		return err
 	}
 	os.WriteFile("/proc/sys/vm/oom_dump_tasks", []byte("0"), 0)
-	if err := os.WriteFile(cgroupRoot+"/cgroup.subtree_control", []byte("+memory +pids"), 0); err != nil {
-		fmt.Println("storm: this kernel has no cgroups with limits: that weather is left out:", err)
-	} else if err := os.MkdirAll(cgroup, 0o755); err != nil {
+	if err := makeCgroup(); err != nil {
 		return err
 	}
 	probe, err := askProbe()
@@ -186,12 +185,17 @@ const forksPerKill = 4
 // mustSucceed are the kinds of operations without which a storm shows little.
 var mustSucceed = []script.Kind{script.Share, script.Kick, script.Done, script.Stats, script.Read, script.Exchange, script.Produce, script.Open}
 
+// mustGoOn are those that have to succeed in every round: what is used up does
+// not come back in the next.
+var mustGoOn = []script.Kind{script.Share, script.Kick, script.Done}
+
 // How much is enough for one to succeed, which one in ten does where it is
 // seldom; to kill a child that shares, one in three; and for the weather to load
 // a driver again.
 const (
 	enoughTries = 200
 	enoughForks = 30
+	enoughRound = 300     // tries in one round
 	longStorm   = 200_000 // operations
 )
 
@@ -201,20 +205,28 @@ func (s *storm) neverDone(total *outcome) (list []string, err error) {
 	if err == nil && probe.Shares == s.shares {
 		list = append(list, "share() of the probe")
 	}
-	return append(list, neverAnswered(&s.answers, total)...), err
+	limitsReached(&s.effects)
+	list = append(list, neverAnswered(&s.answers, total)...)
+	return append(list, withoutEffect(&s.effects, exists)...), err
 }
 
 func neverAnswered(answers *[script.NumKinds][maxErrno]int64, total *outcome) (list []string) {
-	for _, k := range mustSucceed {
-		if answers[k][0] == 0 && sum(&answers[k]) >= enoughTries {
-			list = append(list, script.Kinds[k].Name)
-		}
-	}
+	list = neverOf(mustSucceed, answers, enoughTries)
 	if total.operations >= longStorm && answers[script.Reload][0] == 0 {
 		list = append(list, script.Kinds[script.Reload].Name)
 	}
 	if total.smallKills == 0 && answers[script.Fork][0] >= enoughForks {
 		list = append(list, "kill -9 of a child that shares")
+	}
+	return list
+}
+
+// neverOf lists those of the kinds that were tried so often without success.
+func neverOf(kinds []script.Kind, answers *[script.NumKinds][maxErrno]int64, tries int64) (list []string) {
+	for _, k := range kinds {
+		if answers[k][0] == 0 && sum(&answers[k]) >= tries {
+			list = append(list, script.Kinds[k].Name)
+		}
 	}
 	return list
 }
@@ -250,6 +262,8 @@ func (s *storm) summary(o *outcome) {
 		}
 		fmt.Printf("storm: %-9s%s\n", spec.Name, b.String())
 	}
+	limitsReached(&s.effects)
+	printEffects(&s.effects)
 	fmt.Printf("testfull: operations=%d kills=%d kills_before_share=%d processes_killed=%d reports=%d leaks=%d\n",
 		o.operations, o.smallKills, o.earlyKills, o.kills, o.reports, o.leaks)
 }
