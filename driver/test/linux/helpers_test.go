@@ -63,6 +63,7 @@ const (
 	probeSlowStop
 	probeBug
 	probeStallEnd
+	probeTryPoke
 )
 
 const (
@@ -147,4 +148,14 @@ func pinsHeld(t testing.TB) int {
 		t.Fatal("/proc/vmstat does not count pins")
 	}
 	return held
+}
+
+// inUserMode reports whether the kernel is a user-mode Linux.
+func inUserMode(t testing.TB) bool {
+	t.Helper()
+	text, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Contains(string(text), "User Mode Linux")
 }

@@ -15,6 +15,7 @@
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 #include <linux/timer.h>
+#include <linux/uaccess.h>
 #include <linux/vmalloc.h>
 #include <linux/wait.h>
 #include "kshm_kit.h"
@@ -316,6 +317,21 @@ static ssize_t counts(struct probe_counts *answer)
 	return sizeof(*answer);
 }
 
+/* A store that the page tables may forbid. */
+static int try_poke(u8 *at, u8 value)
+{
+	int err = 0;
+
+	pagefault_disable();
+	__put_kernel_nofault(at, &value, u8, fault);
+	goto out;
+fault:
+	err = -EFAULT;
+out:
+	pagefault_enable();
+	return err;
+}
+
 static ssize_t on_share(struct kshm_share *s, u32 code, const struct probe_command *c,
 			void *buffer, size_t out)
 {
@@ -332,6 +348,8 @@ static ssize_t on_share(struct kshm_share *s, u32 code, const struct probe_comma
 			return -ERANGE;
 		memset(s->base + c->offset, c->value, c->length);
 		return 0;
+	case PROBE_TRY_POKE:
+		return room ? try_poke(s->base + c->offset, c->value) : -ERANGE;
 	case PROBE_CORRUPT:
 		kshm_corrupt(s, c->offset, c->value);
 		return 0;
@@ -348,7 +366,7 @@ static ssize_t probe_control(u32 code, void *buffer, size_t in, size_t out)
 	struct kshm_share *s;
 	ssize_t n;
 
-	if (code < PROBE_PEEK || code > PROBE_STALL_END)
+	if (code < PROBE_PEEK || code > PROBE_TRY_POKE)
 		return -ENOTTY;
 	if (in != sizeof(c))
 		return -EINVAL;

@@ -22,6 +22,9 @@
 #define PROBE_STALL_END 11 /* whoever begins the next end of a share stalls for
 			    * value ms; 0: nobody does any more; needs no share
 			    */
+#define PROBE_TRY_POKE 12 /* as PROBE_POKE of one byte, whatever the share allows:
+			   * -EFAULT if the kernel's page tables do not
+			   */
 
 /*
  * Bugs, to see whether a test finds them: what is wrong with a kick of a share
