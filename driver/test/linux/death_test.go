@@ -6,6 +6,7 @@ package linux
 
 import (
 	"bufio"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -33,6 +34,8 @@ func TestMain(m *testing.M) {
 		playCrowd(os.Getenv("KSHM_TEST_CROWD"))
 	case "glutton":
 		playGlutton()
+	case "hoarder":
+		playHoarder(os.Getenv("KSHM_TEST_HOARD"))
 	case "stuck":
 		playStuck()
 	case "holder":
@@ -181,44 +184,122 @@ func TestDeathOfTheOwner(t *testing.T) {
 	}
 }
 
-// A descriptor that was passed on works; DONE wins over every copy of it.
-func TestDescriptorPassing(t *testing.T) {
-	atRest(t)
-	before := pinsHeld(t)
+// passed is a share whose descriptor is in flight in a socket, and the socket.
+func passed(t *testing.T) (s int, pair [2]int) {
+	t.Helper()
 	device := rawOpen(t, "probe")
 	mem := mmap(t, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
 	s, err := rawShare(device, abi.ShareArgs{Size: abi.SizeofShareArgs, Address: addressOf(mem), Length: 4096, Access: abi.AccessRead})
 	if err != nil {
 		t.Fatal(err)
 	}
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
-	if err != nil {
+	if pair, err = unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0); err != nil {
 		t.Fatal(err)
 	}
 	if err := unix.Sendmsg(pair[0], []byte{0}, unix.UnixRights(s), nil, 0); err != nil {
 		t.Fatal(err)
 	}
-	// In flight in the socket and open here and as a dup: DONE ends it all.
+	return s, pair
+}
+
+// receive takes the descriptor out of the socket.
+func receive(t *testing.T, socket int) int {
+	t.Helper()
+	rights := make([]byte, unix.CmsgSpace(4))
+	_, n, _, _, err := unix.Recvmsg(socket, make([]byte, 1), rights, unix.MSG_CMSG_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	messages, err := unix.ParseSocketControlMessage(rights[:n])
+	if err != nil || len(messages) != 1 {
+		t.Fatalf("%d messages, %v", len(messages), err)
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil || len(fds) != 1 {
+		t.Fatalf("descriptors %v, %v", fds, err)
+	}
+	return fds[0]
+}
+
+// A descriptor that was passed on works, when nobody else has one, too; DONE
+// wins over every copy of it.
+func TestDescriptorPassing(t *testing.T) {
+	atRest(t)
+	before := pinsHeld(t)
+	sent, pair := passed(t)
+	unix.Close(sent) // the only copy is in flight
+	if held := pinsHeld(t) - before; held != 1 {
+		t.Errorf("%d pages pinned by a share in flight", held)
+	}
+	s := receive(t, pair[1])
+	cmd, stats := abi.ShareCmd{Size: abi.SizeofShareCmd}, abi.Stats{Size: abi.SizeofStats}
+	if _, err := rawIoctl(s, abi.IoctlKick, unsafe.Pointer(&cmd)); err != nil {
+		t.Errorf("KICK by the receiver: %v", err)
+	}
+	fds := []unix.PollFd{{Fd: int32(s), Events: unix.POLLIN}}
+	if _, err := unix.Poll(fds, -1); err != nil || fds[0].Revents != unix.POLLIN {
+		t.Errorf("poll by the receiver: %#x, %v", fds[0].Revents, err)
+	}
+	var events [8]byte
+	if n, err := unix.Read(s, events[:]); n != 8 || err != nil || binary.NativeEndian.Uint64(events[:]) != 1 {
+		t.Errorf("read by the receiver: %d, %v, %x", n, err, events)
+	}
+	if _, err := rawIoctl(s, abi.IoctlStats, unsafe.Pointer(&stats)); err != nil || stats.Kicks != 1 || stats.Reason != abi.Live {
+		t.Errorf("STATS by the receiver: %+v, %v", stats, err)
+	}
+	// Again in flight in the socket and open here and as a dup: DONE ends it all.
+	if err := unix.Sendmsg(pair[0], []byte{0}, unix.UnixRights(s), nil, 0); err != nil {
+		t.Fatal(err)
+	}
 	dup, err := unix.Dup(s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := abi.ShareCmd{Size: abi.SizeofShareCmd}
 	if r, err := rawIoctl(dup, abi.IoctlDone, unsafe.Pointer(&cmd)); r != abi.EndDone || err != nil {
 		t.Errorf("DONE: %d, %v", r, err)
 	}
 	if held := pinsHeld(t) - before; held != 0 {
 		t.Errorf("%d pages pinned after DONE with three descriptors", held)
 	}
-	fds := []unix.PollFd{{Fd: int32(s), Events: unix.POLLIN}}
-	if _, err := unix.Poll(fds, 0); err != nil || fds[0].Revents != unix.POLLIN|unix.POLLHUP {
-		t.Errorf("poll of an ended share: %#x, %v", fds[0].Revents, err)
+	late := receive(t, pair[1])
+	for _, fd := range []int{s, late} {
+		fds[0] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
+		if _, err := unix.Poll(fds, 0); err != nil || fds[0].Revents != unix.POLLIN|unix.POLLHUP {
+			t.Errorf("poll of an ended share: %#x, %v", fds[0].Revents, err)
+		}
+		if n, err := unix.Read(fd, make([]byte, 8)); n != 0 || err != nil {
+			t.Errorf("read of an ended share: %d, %v", n, err)
+		}
+		if _, err := rawIoctl(fd, abi.IoctlKick, unsafe.Pointer(&cmd)); err != unix.ESHUTDOWN {
+			t.Errorf("KICK of an ended share: %v", err)
+		}
 	}
-	if n, err := unix.Read(s, make([]byte, 8)); n != 0 || err != nil {
-		t.Errorf("read of an ended share: %d, %v", n, err)
-	}
-	for _, fd := range []int{s, dup, pair[0], pair[1]} {
+	for _, fd := range []int{s, dup, late, pair[0], pair[1]} {
 		unix.Close(fd)
+	}
+}
+
+// A share whose only descriptor is in flight ends when the socket goes in which
+// nobody will find it.
+func TestDescriptorLostInFlight(t *testing.T) {
+	dev := open(t, "probe")
+	before := pinsHeld(t)
+	s, pair := passed(t)
+	unix.Close(s)
+	unix.Close(pair[0])
+	stops := probeCountsNow(t, dev).Stops
+	if held := pinsHeld(t) - before; held != 1 {
+		t.Errorf("%d pages pinned while the socket can be read", held)
+	}
+	unix.Close(pair[1])
+	// Whether the kernel closes what is in flight at once is its own affair.
+	for deadline := time.Now().Add(time.Minute); pinsHeld(t) != before && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	}
+	if held := pinsHeld(t) - before; held != 0 {
+		t.Errorf("%d pages still pinned", held)
+	}
+	if c := probeCountsNow(t, dev); c.Stops != stops+1 || c.Reason != kshm.EndClosed {
+		t.Errorf("%d stops, the last for %v", c.Stops-stops, c.Reason)
 	}
 }
 

@@ -80,6 +80,8 @@ func TestSetuidWhileShared(t *testing.T) {
 	}
 }
 
+const beforeShare = "SHARE comes next"
+
 // playGlutton shares more memory than its cgroup may have.
 func playGlutton() {
 	const size = 256 << 20
@@ -93,6 +95,7 @@ func playGlutton() {
 		fmt.Println(err)
 		os.Exit(71)
 	}
+	os.Stdout.WriteString(beforeShare)
 	_, err = rawShare(device, abi.ShareArgs{Size: abi.SizeofShareArgs, Address: addressOf(mem), Length: size, Access: abi.AccessRead | abi.AccessWrite})
 	fmt.Println("SHARE answered", err)
 }
@@ -102,7 +105,7 @@ func playGlutton() {
 func TestOutOfMemoryInShare(t *testing.T) {
 	dev := open(t, "probe")
 	group := memoryGroup(t, 48<<20)
-	kills := 0
+	kills, shares := 0, probeCountsNow(t, dev).Shares
 	for round := range 5 {
 		child := exec.Command("/proc/self/exe")
 		child.Env = append(os.Environ(), "KSHM_TEST_CHILD=glutton", "GOMEMLIMIT=16MiB")
@@ -117,14 +120,19 @@ func TestOutOfMemoryInShare(t *testing.T) {
 		if !ok || !status.Signaled() || status.Signal() != syscall.SIGKILL {
 			t.Fatalf("round %d: %v, %s: it was not killed", round, err, out)
 		}
+		if string(out) != beforeShare {
+			t.Errorf("round %d: killed, but not inside SHARE: it said %q", round, out)
+		}
 		now := groupNumber(t, group, "memory.events", "oom_kill")
 		if now == kills {
 			t.Errorf("round %d: killed, but not for want of memory", round)
 		}
 		kills = now
 	}
-	// An uncharged page lets the group go; what the kit allocates is charged,
-	// too. What is left is caches' of the kernel.
+	if n := probeCountsNow(t, dev).Shares - shares; n != 0 {
+		t.Errorf("%d shares came about all the same", n)
+	}
+	// TestKitIsCharged looks at the kit's own memory.
 	left := 0
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		if left = groupNumber(t, group, "memory.stat", "anon"); left == 0 {
