@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"kshm"
 )
 
@@ -158,4 +160,23 @@ func inUserMode(t testing.TB) bool {
 		t.Fatal(err)
 	}
 	return strings.Contains(string(text), "User Mode Linux")
+}
+
+// kernelIs reports whether the kernel's release begins so.
+func kernelIs(t testing.TB, release string) bool {
+	t.Helper()
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		t.Fatal(err)
+	}
+	return strings.HasPrefix(unix.ByteSliceToString(name.Release[:]), release)
+}
+
+// notInUserMode skips what user-mode Linux has not, whatever its configuration;
+// make test-vm has kernels that have it.
+func notInUserMode(t testing.TB, what string) {
+	t.Helper()
+	if inUserMode(t) {
+		t.Skipf("user-mode Linux has no %s", what)
+	}
 }

@@ -226,37 +226,3 @@ func (z zone) count(t *testing.T, mem []byte) (n int) {
 	}
 	return n
 }
-
-// Advice that promises to keep the content changes nothing between the two
-// sides, and neither does a change of the program's own rights.
-func TestAdviceThatKeepsContent(t *testing.T) {
-	dev := open(t, "probe")
-	for name, advice := range map[string]int{
-		"cold": unix.MADV_COLD, "pageout": unix.MADV_PAGEOUT, "mergeable": unix.MADV_MERGEABLE, "hugepage": unix.MADV_HUGEPAGE,
-		"nohugepage": unix.MADV_NOHUGEPAGE, "sequential": unix.MADV_SEQUENTIAL, "willneed": unix.MADV_WILLNEED,
-		"dontfork": unix.MADV_DONTFORK, "collapse": 25, "populate": unix.MADV_POPULATE_WRITE,
-	} {
-		t.Run(name, func(t *testing.T) {
-			whole := mmap(t, 4<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
-			mem := whole[(2<<20-addressOf(whole)%(2<<20))%(2<<20):][:2<<20] // a huge page's place
-			copy(mem[5*4096:], "kept")
-			wrapAndShare(t, dev, mem, 34)
-			err := unix.Madvise(mem, advice)
-			t.Logf("madvise: %v", err)
-			if err := unix.Mprotect(mem, unix.PROT_READ); err != nil {
-				t.Fatal(err)
-			}
-			mustCommand(t, dev, probePoke, probeCommand{Cookie: 34, Offset: 5 * 4096, Value: 'K', Length: 1}, 0)
-			if got := string(mem[5*4096:][:4]); got != "Kept" {
-				t.Errorf("the program sees %q", got)
-			}
-			if err := unix.Mprotect(mem, unix.PROT_READ|unix.PROT_WRITE); err != nil {
-				t.Fatal(err)
-			}
-			mem[0] = 'p'
-			if got := peek(t, dev, 34, 0); got != 'p' {
-				t.Errorf("the kernel sees %d", got)
-			}
-		})
-	}
-}

@@ -383,6 +383,7 @@ func TestEightProducers(t *testing.T) {
 // Tasks, softirqs, hardirqs and NMIs of one CPU, all into one ring at once.
 func TestOneCPUIsManyContexts(t *testing.T) {
 	dev := open(t, "loop")
+	notInUserMode(t, "breakpoints, which stand in for NMIs")
 	const size = 96
 	var l ring.Layout
 	g := add(t, &l, ring.ToUser, 1, 16384)
@@ -392,6 +393,8 @@ func TestOneCPUIsManyContexts(t *testing.T) {
 	var sources, readers sync.WaitGroup
 	var y *tally
 	readers.Go(func() { y = collect(t, ctx, c, size) })
+	defer readers.Wait() // before the memory goes
+	defer cancel()
 	var commands []loopCommand
 	for i, context := range []uint32{loopTask, loopTask, loopSoftirq, loopHardirq, loopHardirq, loopNMI} {
 		commands = append(commands, loopCommand{Cookie: 23, Records: 5000, Size: size, Batch: 4, Context: context, Source: uint32(i)})
