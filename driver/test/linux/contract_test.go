@@ -63,25 +63,31 @@ func TestReadOnlyShare(t *testing.T) {
 		t.Error("the driver wrote to a read-only share")
 	}
 	if !inUserMode(t) { // where the kernel may write to all that it has mapped
-		for _, at := range []uint64{0, 4096, 2*4096 - 1} {
-			_, err := command(t, dev, probeTryPoke, probeCommand{Cookie: 3, Offset: at, Value: '!'}, 0)
-			if !errors.Is(err, unix.EFAULT) {
-				t.Errorf("a store of the kernel's to byte %d: %v", at, err)
-			}
-		}
-		if mem[0] != 'c' || mem[4096] != 'x' || mem[2*4096-1] != 0 {
-			t.Error("the kernel's stores changed a read-only share")
-		}
-	}
-	// The same stores reach a share for both.
-	_, both := share(t, dev, 4096, &kshm.ShareOptions{Cookie: 4})
-	mustCommand(t, dev, probeTryPoke, probeCommand{Cookie: 4, Offset: 7, Value: '!'}, 0)
-	if both.Bytes()[7] != '!' {
-		t.Errorf("the program sees %d", both.Bytes()[7])
+		storesFault(t, dev, mem)
 	}
 	// Without ReadOnly the same memory is refused.
 	if _, err := dev.Share(buf, nil); !errors.Is(err, kshm.ErrMemory) {
 		t.Errorf("writable share of read-only memory: %v", err)
+	}
+}
+
+// storesFault has the kernel write to the read-only share 3, which is mem, and to
+// one for both.
+func storesFault(t *testing.T, dev *kshm.Device, mem []byte) {
+	t.Helper()
+	for _, at := range []uint64{0, 4096, 2*4096 - 1} {
+		_, err := command(t, dev, probeTryPoke, probeCommand{Cookie: 3, Offset: at, Value: '!'}, 0)
+		if !errors.Is(err, unix.EFAULT) {
+			t.Errorf("a store of the kernel's to byte %d: %v", at, err)
+		}
+	}
+	if mem[0] != 'c' || mem[4096] != 'x' || mem[2*4096-1] != 0 {
+		t.Error("the kernel's stores changed a read-only share")
+	}
+	_, both := share(t, dev, 4096, &kshm.ShareOptions{Cookie: 4})
+	mustCommand(t, dev, probeTryPoke, probeCommand{Cookie: 4, Offset: 7, Value: '!'}, 0)
+	if both.Bytes()[7] != '!' {
+		t.Errorf("the program sees %d", both.Bytes()[7])
 	}
 }
 
