@@ -40,6 +40,10 @@ func TestSignalsDuringEveryCall(t *testing.T) {
 				for range underFireRounds {
 					u.round()
 				}
+				// Of SHARE a signal ends one step, which is short.
+				for n := 0; !restart && u.interrupted["SHARE"] == 0 && n < 10*underFireRounds; n++ {
+					u.round()
+				}
 			}()
 			tid := <-thread
 			for stopped := false; !stopped; {
@@ -53,6 +57,9 @@ func TestSignalsDuringEveryCall(t *testing.T) {
 			t.Logf("%d signals; answered EINTR: %v", received.Load(), u.interrupted)
 			if received.Load() < underFireRounds {
 				t.Error("hardly a signal came through")
+			}
+			if !restart && u.interrupted["SHARE"] == 0 {
+				t.Error("no SHARE was hit")
 			}
 			if u.interrupted["poll"] == 0 || !restart && u.interrupted["read"] == 0 {
 				t.Error("no call was hit while it waited")
