@@ -73,11 +73,11 @@ func openOf(name string) func(f *faults) prepared {
 	return func(f *faults) prepared {
 		at := unix.AT_FDCWD
 		return prepared{
-			func() (uintptr, unix.Errno) {
+			call: func() (uintptr, unix.Errno) {
 				r, _, errno := unix.RawSyscall6(unix.SYS_OPENAT, uintptr(at), uintptr(unsafe.Pointer(path)), unix.O_RDWR|unix.O_CLOEXEC, 0, 0, 0)
 				return r, errno
 			},
-			func(fd uintptr, errno unix.Errno) {
+			undo: func(fd uintptr, errno unix.Errno) {
 				if errno == 0 {
 					f.close(fd)
 				}
@@ -90,8 +90,8 @@ func infoOf(name string) func(f *faults) prepared {
 	return func(f *faults) prepared {
 		dev, info := f.device(name), &abi.Info{Size: abi.SizeofInfo}
 		return prepared{
-			func() (uintptr, unix.Errno) { return rawCall(dev, abi.IoctlInfo, unsafe.Pointer(info)) },
-			func(uintptr, unix.Errno) { f.close(dev) },
+			call: func() (uintptr, unix.Errno) { return rawCall(dev, abi.IoctlInfo, unsafe.Pointer(info)) },
+			undo: func(uintptr, unix.Errno) { f.close(dev) },
 		}
 	}
 }
@@ -139,8 +139,8 @@ func shareOf(name string, m memory) func(f *faults) prepared {
 		dev, mem := f.device(name), f.allocate(m)
 		args := m.args(mem)
 		return prepared{
-			func() (uintptr, unix.Errno) { return rawCall(dev, abi.IoctlShare, unsafe.Pointer(args)) },
-			func(share uintptr, errno unix.Errno) {
+			call: func() (uintptr, unix.Errno) { return rawCall(dev, abi.IoctlShare, unsafe.Pointer(args)) },
+			undo: func(share uintptr, errno unix.Errno) {
 				if errno == 0 {
 					f.close(share)
 				}
@@ -179,13 +179,17 @@ func (l *live) end(f *faults) {
 func onShare(name string, request uintptr) func(f *faults) prepared {
 	return func(f *faults) prepared {
 		l := f.share(name)
-		command := &abi.Stats{Size: abi.SizeofShareCmd}
-		if request == abi.IoctlStats {
+		command, answer := &abi.Stats{Size: abi.SizeofShareCmd}, uintptr(0)
+		switch request {
+		case abi.IoctlStats:
 			command.Size = abi.SizeofStats
+		case abi.IoctlDone:
+			answer = abi.EndDone
 		}
 		return prepared{
 			func() (uintptr, unix.Errno) { return rawCall(l.fd, request, unsafe.Pointer(command)) },
 			func(uintptr, unix.Errno) { l.end(f) },
+			answer,
 		}
 	}
 }
@@ -199,6 +203,7 @@ func twiceDone(name string) func(f *faults) prepared {
 		return prepared{
 			func() (uintptr, unix.Errno) { return rawCall(l.fd, abi.IoctlDone, unsafe.Pointer(command)) },
 			func(uintptr, unix.Errno) { l.end(f) },
+			abi.EndDone,
 		}
 	}
 }
@@ -211,11 +216,11 @@ func waitOf(name string) func(f *faults) prepared {
 		f.must("KICK", errno)
 		events := new(uint64)
 		return prepared{
-			func() (uintptr, unix.Errno) {
+			call: func() (uintptr, unix.Errno) {
 				r, _, errno := unix.RawSyscall(unix.SYS_READ, l.fd, uintptr(unsafe.Pointer(events)), 8)
 				return r, errno
 			},
-			func(uintptr, unix.Errno) { l.end(f) },
+			undo: func(uintptr, unix.Errno) { l.end(f) },
 		}
 	}
 }
@@ -226,11 +231,11 @@ func pollOf(name string) func(f *faults) prepared {
 		fds := &unix.PollFd{Fd: int32(l.fd), Events: unix.POLLIN}
 		now := new(unix.Timespec)
 		return prepared{
-			func() (uintptr, unix.Errno) {
+			call: func() (uintptr, unix.Errno) {
 				r, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(fds)), 1, uintptr(unsafe.Pointer(now)), 0, 0, 0)
 				return r, errno
 			},
-			func(uintptr, unix.Errno) { l.end(f) },
+			undo: func(uintptr, unix.Errno) { l.end(f) },
 		}
 	}
 }
@@ -247,8 +252,8 @@ func control(f *faults, l *live, code int, command probeCommand, room int) prepa
 	pinner.Pin(&out[0])
 	c := &abi.Control{Size: abi.SizeofControl, Code: uint32(code), In: addressOf(in), In_length: uint32(len(in)), Out: addressOf(out), Out_length: uint32(room)}
 	return prepared{
-		func() (uintptr, unix.Errno) { return rawCall(l.dev, abi.IoctlControl, unsafe.Pointer(c)) },
-		func(uintptr, unix.Errno) {
+		call: func() (uintptr, unix.Errno) { return rawCall(l.dev, abi.IoctlControl, unsafe.Pointer(c)) },
+		undo: func(uintptr, unix.Errno) {
 			pinner.Unpin()
 			l.end(f)
 		},
@@ -274,11 +279,11 @@ func closeOf(name string, share bool) func(f *faults) prepared {
 			first, second = second, first
 		}
 		return prepared{
-			func() (uintptr, unix.Errno) {
+			call: func() (uintptr, unix.Errno) {
 				r, _, errno := unix.RawSyscall(unix.SYS_CLOSE, first, 0, 0)
 				return r, errno
 			},
-			func(uintptr, unix.Errno) {
+			undo: func(uintptr, unix.Errno) {
 				f.close(second)
 				unix.Munmap(l.mem)
 			},
