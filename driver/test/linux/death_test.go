@@ -504,12 +504,13 @@ func TestDeathUnderSlowDriver(t *testing.T) {
 	dev := open(t, "probe")
 	before, stops := pinsHeld(t), probeCountsNow(t, dev).Stops
 	child, _, release := startOwner(t, "kill")
-	mustCommand(t, dev, probeSlowStop, probeCommand{Value: 12000}, 0)
+	mustCommand(t, dev, probeSlowStop, probeCommand{Value: 300_000}, 0)
 	child.Process.Kill()
 	child.Process.Wait()
 	if n := probeCountsNow(t, dev).Stops - stops; n != childShares-1 {
 		t.Errorf("the process was gone after %d stops, want all %d but the slow one", n, childShares)
 	}
+	mustCommand(t, dev, probeSlowStop, probeCommand{}, 0) // no longer slow
 	release.Close()
 	for deadline := time.Now().Add(time.Minute); pinsHeld(t) != before; time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(deadline) {
