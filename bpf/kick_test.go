@@ -8,6 +8,7 @@ import (
 	"errors"
 	"flag"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -67,7 +68,9 @@ func TestTwoRings(t *testing.T) {
 	readers := s.readers(t)
 	var round, done atomic.Uint64
 	var failed atomic.Pointer[error]
-	go func() {
+	var other sync.WaitGroup
+	t.Cleanup(other.Wait) // before the memory goes
+	other.Go(func() {
 		stayOn(0)
 		for n := uint64(1); t.Context().Err() == nil; n++ {
 			for round.Load() < n && t.Context().Err() == nil {
@@ -79,7 +82,7 @@ func TestTwoRings(t *testing.T) {
 			}
 			done.Store(n)
 		}
-	}()
+	})
 	stayOn(1)
 	for n := range uint64(*kickRounds) {
 		for _, c := range readers {
