@@ -107,7 +107,11 @@ func kernelParameters(accel Accel, o Options) []string {
 		p = append(p, "rcupdate.rcu_cpu_stall_timeout=300", "watchdog_thresh=60")
 	}
 	if o.Kernel.Debug {
-		p = append(p, "page_poison=1")
+		// While the kernel looks anew at what the processor can do, it has
+		// forgotten that there are five levels of page tables: an interrupt
+		// then has KASAN report memory that is all right (identify_cpu() in
+		// arch/x86/kernel/cpu/common.c).
+		p = append(p, "page_poison=1", "no5lvl")
 	}
 	if o.HugePages > 0 {
 		p = append(p, fmt.Sprintf("hugepages=%d", o.HugePages))
