@@ -16,6 +16,7 @@ var gates = map[string]string{
 	"KSHM_VM":                "make test-vm",
 	"KSHM_ROWS":              "make test-vm, which sets it",
 	"inUserMode":             "make test-vm: what user-mode Linux has not, real kernels have",
+	"inRealTime":             "make test-vm: what PREEMPT_RT has not, other kernels have",
 	"-seeded":                "make test-full",
 	"-faults":                "make test-faults",
 	"KSHM_ALARMS":            "make test-debug and make test-kcsan",

@@ -180,3 +180,16 @@ func notInUserMode(t testing.TB, what string) {
 		t.Skipf("user-mode Linux has no %s", what)
 	}
 }
+
+// notInRealTime skips what kernels with PREEMPT_RT have not, in the same way.
+func notInRealTime(t testing.TB, what string) {
+	t.Helper()
+	if inRealTime() {
+		t.Skipf("kernels with PREEMPT_RT have no %s", what)
+	}
+}
+
+func inRealTime() bool {
+	_, err := os.Stat("/sys/kernel/realtime")
+	return err == nil
+}

@@ -155,6 +155,7 @@ func TestHugePages(t *testing.T) {
 	})
 	t.Run("transparent", func(t *testing.T) {
 		notInUserMode(t, "transparent huge pages")
+		notInRealTime(t, "transparent huge pages")
 		_, err := os.Stat(sysHuge)
 		needs(t, err == nil, "transparent huge pages")
 		mem := hugePlace(t)
