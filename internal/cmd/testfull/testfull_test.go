@@ -45,6 +45,8 @@ func TestPartsSayWhatTheyDid(t *testing.T) {
 	for _, p := range parts {
 		command := p.Command
 		if strings.HasPrefix(command, mk) {
+			// A dry run is none where make calls itself: it would fetch Wine.
+			command = strings.Replace(command, "test-windows", "in-wine", 1)
 			dry := exec.Command("sh", "-c", strings.Replace(command, "make", "make --dry-run", 1))
 			dry.Dir = "../../.."
 			out, err := dry.Output()
