@@ -133,20 +133,24 @@ func EnsureKernel(ctx context.Context, w io.Writer, k BuiltKernel, work string) 
 	if dir := ReadyKernel(k); dir != "" { // another process was faster
 		return dir, nil
 	}
+	own := work == ""
+	if own {
+		if work, err = workFolder(root, k); err != nil {
+			return "", fmt.Errorf("deps: %w", err)
+		}
+	}
 	if err := buildKernel(ctx, w, root, k, work); err != nil {
-		return "", fmt.Errorf("deps: build kernel %s: %w", k.Name, err)
+		return "", fmt.Errorf("deps: build kernel %s: %w; what there is of it is in %s: remove that to begin anew", k.Name, err, work)
+	}
+	if own {
+		if err := os.RemoveAll(work); err != nil {
+			return "", fmt.Errorf("deps: %w", err)
+		}
 	}
 	return filepath.Join(root, k.Name), nil
 }
 
 func buildKernel(ctx context.Context, w io.Writer, root string, k BuiltKernel, work string) error {
-	own := work == ""
-	if own {
-		var err error
-		if work, err = workFolder(root, k); err != nil {
-			return err
-		}
-	}
 	m, err := newKernelMake(ctx, w, k, work)
 	if err != nil {
 		return err
@@ -167,10 +171,7 @@ func buildKernel(ctx context.Context, w io.Writer, root string, k BuiltKernel, w
 	if err := stampKernel(tmp, k); err != nil {
 		return err
 	}
-	if err := replace(tmp, filepath.Join(root, k.Name)); err != nil || !own {
-		return err
-	}
-	return os.RemoveAll(work)
+	return replace(tmp, filepath.Join(root, k.Name))
 }
 
 // workFolder makes the folder for objects of k, if it is not there from an

@@ -97,6 +97,7 @@ func haveKernelTools(ctx context.Context) bool {
 func (m *kernelMake) run(ctx context.Context, name string, args ...string) error {
 	cmd := exec.CommandContext(ctx, lookPath(name, m.env), args...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = m.env, m.w, m.w
+	inGroup(cmd) // else its compilers go on, in a folder that the next build takes
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("%s %s: %w", name, args[len(args)-1], err)
 	}
