@@ -42,7 +42,7 @@ var effects = [numEffects]struct {
 	memoryTight: {"limiting memory", cgroup + "/memory.max", 10},
 	memoryShort: {"reaching the limit of memory", cgroup + "/memory.events", 40},
 	tasksTight:  {"limiting tasks", cgroup + "/pids.max", 10},
-	tasksShort:  {"reaching the limit of tasks", cgroup + "/pids.events", 40},
+	tasksShort:  {"reaching the limit of tasks", cgroup + "/pids.events", 100},
 	reclaimed:   {"reclaiming memory", cgroup + "/memory.reclaim", 10},
 	inherited:   {"inheriting a share that exec has ended", "/proc/self/exe", 40},
 }
