@@ -103,7 +103,7 @@ func kernelParameters(accel Accel, o Options) []string {
 	if o.Kernel.Arch == "amd64" {
 		p = append(p, clockParameters()...)
 	}
-	if accel != KVM {
+	if accel != KVM || o.Kernel.Debug {
 		p = append(p, "rcupdate.rcu_cpu_stall_timeout=300", "watchdog_thresh=60")
 	}
 	if o.Kernel.Debug {
