@@ -163,8 +163,10 @@ func scan(t *testing.T) {
 		t.Cleanup(func() { os.WriteFile(sysKSM+"/"+name, before, 0) })
 	}
 	first := ksmNumber(t, "full_scans")
-	for deadline := time.Now().Add(time.Minute); ksmNumber(t, "full_scans") < first+6 && time.Now().Before(deadline); {
-		time.Sleep(20 * time.Millisecond)
+	for deadline := time.Now().Add(time.Minute); ksmNumber(t, "full_scans") < first+6; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the kernel has not looked at all pages often enough")
+		}
 	}
 }
 

@@ -24,7 +24,7 @@ import (
 // hoard is what a child makes many of: descriptors, of one kind.
 type hoard struct {
 	name  string
-	what  string // eventfd, open, share or rings
+	what  string // eventfd, null, open, share or rings
 	size  int    // bytes of a share
 	count int
 }

@@ -122,7 +122,6 @@ func shareMany(t testing.TB, device int, mem []byte, rounds int) time.Duration {
 	return time.Since(begin)
 }
 
-// vmapAreas counts the kernel's mappings of pinned pages.
 // vmapAreas counts what is mapped by vmap, by whomever, and what else the kit has
 // allocated there, as it does for the list of a large share's pages.
 func vmapAreas(t testing.TB) (n int) {

@@ -63,8 +63,8 @@ func (t *triedOnBoard) note(err syscall.Errno) syscall.Errno {
 
 // limitsReached looks how often the kernel's limits were, of how many that were set.
 func limitsReached(tries *[numEffects]tried) {
-	for limit, file := range map[effect]effect{memoryTight: memoryShort, tasksTight: tasksShort} {
-		tries[file] = tried{tries[limit].done, fields(effects[file].file)["max"]}
+	for set, reached := range map[effect]effect{memoryTight: memoryShort, tasksTight: tasksShort} {
+		tries[reached] = tried{tries[set].done, fields(effects[reached].file)["max"]}
 	}
 }
 

@@ -89,10 +89,10 @@ func playHeir(text string) error {
 	return nil
 }
 
-// workers is how long, in ms, an end may take that is not exec's own to make:
+// workerTime is how long, in ms, an end may take that is not exec's own to make:
 // who looks at the address space in that moment, as reclaim does, leaves it to a
 // worker.
-const workers = 60_000
+const workerTime = 60_000
 
 // inherit says why the inherited share has ended, if there is one. Its end may
 // have been begun by somebody else, and not be over: then this waits.
@@ -108,7 +108,7 @@ func inherit() (reason uint32, wrong string) {
 	}
 	end := []unix.PollFd{{Fd: heirFD}}
 	if s.Reason == abi.Live {
-		if n, _ := unix.Poll(end, workers); n != 1 || ask() != 0 || s.Reason == abi.Live {
+		if n, _ := unix.Poll(end, workerTime); n != 1 || ask() != 0 || s.Reason == abi.Live {
 			return s.Reason, fmt.Sprintf("the share lives on: %+v", s)
 		}
 	}

@@ -48,7 +48,8 @@ func takeTally() (t tally, err error) {
 	}
 	stat := fields("/proc/vmstat")
 	t.pins = stat["nr_foll_pin_acquired"] - stat["nr_foll_pin_released"]
-	t.areas = strings.Count(text("/proc/vmallocinfo"), " vmap")
+	vmalloc := text("/proc/vmallocinfo") // with the list of a large share's pages, which is the kit's
+	t.areas = strings.Count(vmalloc, " vmap") + strings.Count(vmalloc, " [kshm]")
 	t.refs = make(map[string]string)
 	for _, name := range []string{"kshm", "probe", "digest", "kshm_loop"} {
 		t.refs[name] = strings.TrimSpace(text("/sys/module/" + name + "/refcnt"))
